@@ -1,0 +1,31 @@
+/* The foreground of `run`: the caller's stdio and signals are the service's, until it is down. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "cli/client.h"
+
+struct attach_conf {
+	bool tty, interactive, remove;
+	const char *log_dir;
+	const char *command; /* argv[0], for messages */
+};
+
+/* Blocks the signals that will be passed on: before anything is started, so that none is lost. */
+void attach_block_signals(void);
+
+/* Starts the container behind c, stays until its end, returns the status to exit with. */
+int attach_run(struct client *c, const struct state *s, const struct attach_conf *conf);
+
+/* Did it end in a way after which the supervisor removes it by itself? */
+bool attach_removes(const struct exit_info *e);
+
+/* Prints why a start failed and returns its status. */
+int attach_failed(const struct launch_result *failed);
+
+/* Prints what there is to say about how it ended and returns its status. */
+int attach_ended(const struct exit_info *e, const char *command);
+
+/* Prints the warnings of a start. */
+void attach_warnings(const struct client_started *started);

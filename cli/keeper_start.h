@@ -1,0 +1,12 @@
+/* Starts a keeper for a container: at its birth, and again where keeper and shim both have died
+ * (the shim then finds the journal and recovers). */
+#pragma once
+
+#include "cli/state.h"
+
+/* Finds the installed programs; a fault names what is missing. Nothing is started. */
+int keeper_check(void);
+
+/* Takes over lock (an OFD lock on the state directory's `lock`). Returns once clients may connect.
+ * 0 or a fault; then no keeper of ours is left. */
+int keeper_start(const struct state *s, int lock);

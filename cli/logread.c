@@ -1,0 +1,164 @@
+#include "cli/logread.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ipc/base/fault.h"
+#include "ipc/base/fd.h"
+
+void logread_init(struct logread *l, int dirfd)
+{
+	*l = (struct logread){.dirfd = dirfd};
+	for (int i = 0; i < LOG_STREAMS; i++)
+		l->s[i] = (struct logread_stream){.raw = -1, .idx = -1, .wanted = true};
+}
+
+static void segment_close(struct logread_stream *s)
+{
+	fd_close(&s->raw);
+	fd_close(&s->idx);
+	s->entry = 0;
+	s->have_now = s->have_next = false;
+}
+
+void logread_finish(struct logread *l)
+{
+	for (int i = 0; i < LOG_STREAMS; i++)
+		segment_close(&l->s[i]);
+}
+
+void logread_seek(struct logread *l, const uint64_t at[LOG_STREAMS])
+{
+	for (int i = 0; i < LOG_STREAMS; i++) {
+		segment_close(&l->s[i]);
+		l->s[i].at = at[i];
+	}
+}
+
+/* Opens the segment that s->at lies in, or the first one behind it. 1, 0 (none) or a fault. */
+static int segment_open(struct logread *l, struct logread_stream *s, enum log_stream stream)
+{
+	struct log_segments list;
+	char name[LOG_NAME_MAX];
+	int r = log_segments_list(l->dirfd, stream, &list);
+	size_t i = 0;
+
+	if (r < 0 || list.len == 0)
+		return r;
+	while (i + 1 < list.len && list.base[i + 1] <= s->at)
+		i++;
+	if (s->raw >= 0 && list.base[i] == s->base)
+		return 0;
+	segment_close(s);
+	log_segment_name(name, stream, list.base[i], "raw");
+	s->raw = openat(l->dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (s->raw < 0)
+		return errno == ENOENT ? 0 : fault(-errno, "open %s", name);
+	log_segment_name(name, stream, list.base[i], "idx");
+	s->idx = openat(l->dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	s->base = list.base[i];
+	s->at = s->at > s->base ? s->at : s->base;
+	return 1;
+}
+
+static bool entry_read(const struct logread_stream *s, uint64_t n, struct log_index *ret)
+{
+	return s->idx >= 0 &&
+	       pread(s->idx, ret, sizeof(*ret), (off_t)(n * sizeof(*ret))) == sizeof(*ret);
+}
+
+/* now: the last entry at or before s->at; next: the one behind it. */
+static void entries_sync(struct logread_stream *s)
+{
+	if (!s->have_now) {
+		s->have_now = entry_read(s, s->entry, &s->now);
+		s->have_next = false;
+	}
+	while (s->have_now) {
+		if (!s->have_next)
+			s->have_next = entry_read(s, s->entry + 1, &s->next);
+		if (!s->have_next || s->next.offset > s->at)
+			return;
+		/* an entry at the same offset: what was dropped there, and when, both count */
+		if (s->now.offset == s->next.offset && s->now.offset == s->at)
+			s->next.dropped += s->now.dropped;
+		s->now = s->next;
+		s->entry++;
+		s->have_next = false;
+	}
+}
+
+/* How many bytes of one time are there to read: 0 at the end, or a fault. */
+static int64_t available(struct logread *l, struct logread_stream *s, enum log_stream stream)
+{
+	struct stat st;
+	uint64_t end;
+	int r;
+
+	for (;;) {
+		if (s->raw < 0) {
+			r = segment_open(l, s, stream);
+			if (r <= 0)
+				return r;
+		}
+		if (fstat(s->raw, &st) < 0)
+			return fault(-errno, "stat output");
+		end = s->base + (uint64_t)st.st_size;
+		if (s->at < end)
+			break;
+		r = segment_open(l, s, stream);
+		if (r <= 0)
+			return r;
+	}
+	entries_sync(s);
+	if (s->have_next && s->next.offset < end)
+		end = s->next.offset;
+	return (int64_t)(end - s->at);
+}
+
+static uint64_t time_of(const struct logread_stream *s)
+{
+	return s->have_now ? s->now.boot_usec : 0;
+}
+
+static int piece_read(
+	struct logread_stream *s, enum log_stream stream, size_t len, struct logread_piece *ret)
+{
+	ssize_t n = pread(s->raw, ret->bytes, len < LOGREAD_BYTES ? len : LOGREAD_BYTES,
+		(off_t)(s->at - s->base));
+
+	if (n < 0)
+		return fault(-errno, "read output");
+	ret->stream = stream;
+	ret->at = s->at;
+	ret->len = (size_t)n;
+	ret->dropped = 0;
+	memset(&ret->when, 0, sizeof(ret->when));
+	if (s->have_now) {
+		ret->when = s->now;
+		if ((s->now.flags & LOG_INDEX_GAP) && s->now.offset == s->at)
+			ret->dropped = s->now.dropped;
+	}
+	s->at += (size_t)n;
+	return n > 0;
+}
+
+int logread_next(struct logread *l, struct logread_piece *ret)
+{
+	int64_t len[LOG_STREAMS];
+	int best = -1;
+
+	for (int i = 0; i < LOG_STREAMS; i++) {
+		len[i] = l->s[i].wanted ? available(l, &l->s[i], (enum log_stream)i) : 0;
+		if (len[i] < 0)
+			return (int)len[i];
+		if (len[i] > 0 && (best < 0 || time_of(&l->s[i]) < time_of(&l->s[best])))
+			best = i;
+	}
+	if (best < 0)
+		return 0;
+	return piece_read(&l->s[best], (enum log_stream)best, (size_t)len[best], ret);
+}

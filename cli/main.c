@@ -1,0 +1,64 @@
+/* holdfast: the operator's and deployer's tool. One table of subcommands; each parses its own
+ * options from a table (cli/options.h). It is a client of a container's socket; where no supervisor
+ * is alive it reads the container's journal and raw logs by itself. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "ipc/base/log.h"
+#include "ipc/base/mem.h"
+
+struct subcommand {
+	const char *name;
+	const char *help;
+	int (*run)(int argc, char **argv);
+};
+
+static const struct subcommand subcommands[] = {
+	{"run", "start a container and keep its service alive", command_run},
+	{"ps", "list containers", command_ps},
+	{"logs", "show what a container's service wrote", command_logs},
+	{"stop", "stop containers; no policy restarts them", command_stop},
+	{"kill", "send a signal to a container's service", command_kill},
+	{"restart", "stop and start again", command_restart},
+	{"wait", "wait for the end and print the exit status", command_wait},
+	{"rm", "remove containers that have ended", command_rm},
+	{"check", "what this host can do, and what follows from it", command_check},
+	{"version", "print the version", command_version},
+};
+
+int command_version(int argc, char **argv)
+{
+	printf("holdfast %s\n", HOLDFAST_VERSION);
+	return CLI_OK;
+}
+
+static int help(void)
+{
+	printf("Usage: holdfast COMMAND [options]\n"
+	       "Keeps a container's service alive through every crash around it.\n\n");
+	for (size_t i = 0; i < array_size(subcommands); i++)
+		printf("  %-9s %s\n", subcommands[i].name, subcommands[i].help);
+	printf("\n`holdfast COMMAND --help` lists a command's options.\n"
+	       "Exit status of run: the service's (128+n: signal n); 64 wrong options, 125 Holdfast\n"
+	       "failed, 126 not executable, 127 not found. Other commands: 0, or 1 when one failed.\n");
+	return CLI_OK;
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "--help";
+
+	log_init("holdfast", NULL);
+	if (strcmp(name, "--help") == 0 || strcmp(name, "help") == 0 || strcmp(name, "-h") == 0) {
+		help();
+		return argc > 1 ? CLI_OK : CLI_USAGE;
+	}
+	if (strcmp(name, "--version") == 0)
+		return command_version(argc, argv);
+	for (size_t i = 0; i < array_size(subcommands); i++)
+		if (strcmp(name, subcommands[i].name) == 0)
+			return subcommands[i].run(argc - 1, argv + 1);
+	complain("%s: no such command (holdfast --help lists them)", name);
+	return CLI_USAGE;
+}

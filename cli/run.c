@@ -1,0 +1,185 @@
+/* holdfast run: options -> config.json and settings in a new state directory -> keeper -> start.
+ * The order is one of cost to undo: everything that the user may have got wrong is found before
+ * anything is created, and what is created before the keeper is up is removed again. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/attach.h"
+#include "cli/client.h"
+#include "cli/command.h"
+#include "cli/keeper_start.h"
+#include "cli/run_options.h"
+#include "ipc/base/clock.h"
+#include "ipc/base/fault.h"
+#include "ipc/base/fd.h"
+#include "ipc/base/file.h"
+#include "ipc/base/mem.h"
+#include "ipc/base/proc.h"
+
+static int give_up(enum cli_status status)
+{
+	complain("%s", fault_text());
+	return status;
+}
+
+static int choose_id(struct run *run)
+{
+	unsigned char r[6];
+
+	if (run->name) {
+		snprintf(run->settings.id, sizeof(run->settings.id), "%s", run->name);
+		return 0;
+	}
+	if (random_bytes(r, sizeof(r)) < 0)
+		return fault(-EIO, "random id");
+	snprintf(run->settings.id, sizeof(run->settings.id), "%02x%02x%02x%02x%02x%02x", r[0], r[1],
+		r[2], r[3], r[4], r[5]);
+	return 0;
+}
+
+static int enabled_create(int dirfd)
+{
+	auto_fd
+	fd = openat(dirfd, "enabled", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	return fd < 0 ? fault(-errno, "create enabled") : 0;
+}
+
+/* The lock is taken first: from here on nobody takes the directory for an abandoned one. */
+static int populate(struct state *s, struct settings *settings, const char *config)
+{
+	auto_fd
+	lock = state_lock(s);
+	int r = lock;
+
+	if (r >= 0)
+		r = file_replace(s->dirfd, "config.json", config, strlen(config), 0600);
+	if (r == 0)
+		r = settings_write(s->dirfd, settings);
+	if (r == 0)
+		r = enabled_create(s->dirfd);
+	return r == 0 ? keeper_start(s, fd_take(&lock)) : r;
+}
+
+static int create(struct run *run, const char *config, struct state *s)
+{
+	struct settings *settings = &run->settings;
+	int r;
+
+	state_log_dir(settings->id, settings->log_dir, sizeof(settings->log_dir));
+	settings->real_created = now_real();
+	r = state_create(settings->id, s);
+	if (r != STATE_DONE)
+		return r;
+	r = populate(s, settings, config);
+	if (r < 0)
+		state_discard(s, settings->log_dir);
+	return r;
+}
+
+/* -d: until the service runs, or does not. */
+static int start_detached(struct client *c, const struct state *s, const char *command)
+{
+	struct client_started started;
+	struct launch_result failed;
+	struct exit_info exit;
+	struct packet p;
+	int r = client_start(c, &p);
+
+	if (r < 0)
+		return give_up(CLI_BROKEN);
+	if (r == CLIENT_GONE) {
+		complain("the supervisor of \"%s\" is gone (its log: %s/local/%s/shim.log)", s->id,
+			state_root(), s->id);
+		return CLI_BROKEN;
+	}
+	if (p.h.verb == CLIENT_FAILED) {
+		memcpy(&failed, p.body, sizeof(failed));
+		client_remove(c, true); /* it does so by itself: this waits for it */
+		return attach_failed(&failed);
+	}
+	if (p.h.verb == CLIENT_EXITED) {
+		memcpy(&exit, p.body, sizeof(exit));
+		if (attach_removes(&exit))
+			client_remove(c, true);
+		return attach_ended(&exit, command);
+	}
+	memcpy(&started, p.body, sizeof(started));
+	attach_warnings(&started);
+	printf("%s\n", s->id);
+	return CLI_OK;
+}
+
+static int start(const struct run *run, const struct state *s)
+{
+	struct attach_conf conf = {
+		.tty = run->tty,
+		.interactive = run->interactive,
+		.remove = run->remove,
+		.log_dir = run->settings.log_dir,
+		.command = run->spec.argv[0],
+	};
+	struct client c = {.fd = -1};
+	int r = client_open(&c, s), status;
+
+	if (r == CLIENT_GONE) {
+		complain("the supervisor of \"%s\" is gone (its log: %s/local/%s/shim.log)", s->id,
+			state_root(), s->id);
+		return CLI_BROKEN;
+	}
+	if (r < 0)
+		return give_up(CLI_BROKEN);
+	status = run->detach ? start_detached(&c, s, conf.command) : attach_run(&c, s, &conf);
+	client_close(&c);
+	return status;
+}
+
+static int create_and_start(struct run *run, const char *config)
+{
+	struct state s = {.dirfd = -1};
+	int r, status;
+
+	if (!run->detach)
+		attach_block_signals();
+	r = create(run, config, &s);
+	if (r < 0)
+		return give_up(CLI_BROKEN);
+	if (r == STATE_EXISTS) {
+		complain("container name \"%s\" is in use (use another --name, or holdfast rm %s)",
+			run->settings.id, run->settings.id);
+		return CLI_BROKEN;
+	}
+	status = start(run, &s);
+	state_close(&s);
+	return status;
+}
+
+int command_run(int argc, char **argv)
+{
+	static struct run run; /* 3 KiB of settings */
+	auto_free char *config = NULL;
+	int r = run_parse(&run, argc, argv), status;
+
+	if (r < 0)
+		return give_up(CLI_USAGE);
+	if (r == RUN_HELP)
+		return CLI_OK;
+	if (geteuid() != 0) {
+		complain("run needs root: namespaces, mounts and cgroups are made (use sudo)");
+		return CLI_BROKEN;
+	}
+	r = choose_id(&run);
+	if (r == 0)
+		r = keeper_check();
+	if (r < 0)
+		return give_up(CLI_BROKEN);
+	r = spec_build(&run.spec, &run.settings, &config);
+	status = r < 0 ? give_up(CLI_USAGE) : create_and_start(&run, config);
+	run_finish(&run);
+	return status;
+}

@@ -1,0 +1,523 @@
+#include "cli/run_options.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/caps.h"
+#include "cli/options.h"
+#include "cli/state.h"
+#include "cli/term.h"
+#include "ipc/base/clock.h"
+#include "ipc/base/fault.h"
+#include "ipc/base/mem.h"
+#include "ipc/base/parse.h"
+#include "ipc/base/sig.h"
+
+#define STOP_GRACE_USEC (10 * USEC_PER_SEC)
+#define LOG_BYTES	(16u << 20)
+#define LOG_FILES	4
+#define USERNS_BASE	100000
+#define USERNS_SIZE	65536
+#define RETRIES_WINDOW	(366 * 24 * 3600 * USEC_PER_SEC)
+#define MEMORY_MIN	(1u << 20)
+
+/* A word of a closed list -> its number. */
+struct word {
+	const char *text;
+	unsigned value;
+};
+
+static int pick(const struct word *words, size_t n, const char *text, size_t len, unsigned *ret)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strlen(words[i].text) == len && strncmp(words[i].text, text, len) == 0) {
+			*ret = words[i].value;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+static int set_env(void *ctx, const struct option *o, const char *value)
+{
+	struct run *run = ctx;
+	const char *own = strchr(value, '=') ? "" : getenv(value);
+	char *pair = NULL;
+	int r;
+
+	if (!*value || *value == '=')
+		return option_bad(
+			o, value, "has no name (use NAME=VALUE, or NAME to pass yours on)");
+	if (!own) /* as engines do: a variable that is not set here stays unset */
+		return 0;
+	if (asprintf(&pair, "%s%s%s", value, *own ? "=" : "", own) < 0)
+		return fault(-ENOMEM, "--env");
+	if (!strchr(pair, '=')) { /* set here, and empty */
+		free(pair);
+		if (asprintf(&pair, "%s=", value) < 0)
+			return fault(-ENOMEM, "--env");
+	}
+	r = spec_list_add(&run->spec.env, &pair, sizeof(pair));
+	if (r < 0)
+		free(pair);
+	return r;
+}
+
+static int absolute(const char *path)
+{
+	return path[0] == '/' && !strstr(path, "/../") &&
+	       (strlen(path) < 3 || strcmp(path + strlen(path) - 3, "/..") != 0);
+}
+
+/* Takes over what m owns. */
+static int mount_put(struct run *run, struct spec_mount m)
+{
+	int r = m.text && m.options ? spec_list_add(&run->spec.mounts, &m, sizeof(m))
+				    : fault(-ENOMEM, "options");
+
+	if (r < 0) {
+		free(m.text);
+		free(m.options);
+	}
+	return r;
+}
+
+/* SRC:DST[:ro|rw] */
+static int set_volume(void *ctx, const struct option *o, const char *value)
+{
+	auto_free char *text = strdup(value);
+	char *rest = text, *src = strsep(&rest, ":"), *dst = strsep(&rest, ":");
+	const char *mode = rest ? rest : "rw";
+	struct spec_mount m = {.type = "bind"};
+
+	if (!src || !dst || (strcmp(mode, "ro") != 0 && strcmp(mode, "rw") != 0))
+		return option_bad(o, value, "use SRC:DST or SRC:DST:ro");
+	if (!absolute(src) || !absolute(dst))
+		return option_bad(o, value, "SRC and DST must be absolute paths without ..");
+	if (access(src, F_OK) < 0)
+		return option_bad(o, value, "SRC does not exist (make it first)");
+	if (asprintf(&m.options, "rbind,rprivate,nosuid,nodev,%s", mode) < 0)
+		m.options = NULL;
+	m.source = src;
+	m.target = dst;
+	m.text = take(text);
+	return mount_put(ctx, m);
+}
+
+/* DST[:OPTIONS] */
+static int set_tmpfs(void *ctx, const struct option *o, const char *value)
+{
+	auto_free char *text = strdup(value);
+	char *rest = text, *dst = strsep(&rest, ":");
+	struct spec_mount m = {.type = "tmpfs", .source = "tmpfs", .target = dst};
+
+	if (!dst || !absolute(dst))
+		return option_bad(o, value, "not an absolute path (use /run, or /run:size=16m)");
+	if (asprintf(&m.options, "nosuid,nodev,noexec,%s", rest ? rest : "") < 0)
+		m.options = NULL;
+	m.text = take(text);
+	return mount_put(ctx, m);
+}
+
+static int set_cap(void *ctx, const struct option *o, const char *value)
+{
+	uint64_t bits = caps_parse(value);
+
+	if (!bits)
+		return option_bad(o, value,
+			"no such capability (use ALL, or a name of capabilities(7): NET_RAW)");
+	*(uint64_t *)(void *)((char *)ctx + o->at) |= bits;
+	return 0;
+}
+
+static int set_network(void *ctx, const struct option *o, const char *value)
+{
+	static const struct word words[] = {{"none", NETWORK_NONE}, {"host", NETWORK_HOST}};
+	struct run *run = ctx;
+	unsigned v;
+
+	if (pick(words, array_size(words), value, strlen(value), &v) < 0)
+		return option_bad(o, value, "no such network (use host or none)");
+	run->spec.network = (enum spec_network)v;
+	return 0;
+}
+
+static int set_userns(void *ctx, const struct option *o, const char *value)
+{
+	struct spec *spec = &((struct run *)ctx)->spec;
+	uint64_t base = USERNS_BASE, size = USERNS_SIZE;
+	char head[24];
+	size_t len = strcspn(value, ":");
+
+	if (strcmp(value, "auto") != 0) {
+		snprintf(head, sizeof(head), "%.*s", (int)(len < 20 ? len : 20), value);
+		if (!value[len] || parse_u64("", head, 1, UINT32_MAX - 1, &base) < 0 ||
+			parse_u64("", value + len + 1, 1, UINT32_MAX - 1, &size) < 0 ||
+			base + size > UINT32_MAX)
+			return option_bad(
+				o, value, "use auto, or FIRST_HOST_ID:COUNT such as 100000:65536");
+	}
+	spec->userns = true;
+	spec->userns_base = (uint32_t)base;
+	spec->userns_size = (uint32_t)size;
+	return 0;
+}
+
+/* on-failure:N is N restarts, whenever they happen: a budget over a window that outlives the host.
+ */
+static int set_restart(void *ctx, const struct option *o, const char *value)
+{
+	static const struct word words[] = {
+		{"no", RESTART_NO},
+		{"on-failure", RESTART_ON_FAILURE},
+		{"always", RESTART_ALWAYS},
+		{"unless-stopped", RESTART_UNLESS_STOPPED},
+	};
+	struct policy_conf *p = &((struct run *)ctx)->settings.policy;
+	size_t len = strcspn(value, ":");
+	uint64_t n;
+
+	if (pick(words, array_size(words), value, len, &p->kind) < 0 ||
+		(value[len] && p->kind != RESTART_ON_FAILURE))
+		return option_bad(
+			o, value, "use no, on-failure, on-failure:N, always or unless-stopped");
+	if (!value[len])
+		return 0;
+	if (parse_u64("", value + len + 1, 1, POLICY_BUDGET_MAX, &n) < 0)
+		return option_bad(o, value, "N is a number from 1 to 256");
+	p->budget_n = (uint32_t)n;
+	p->budget_window_usec = RETRIES_WINDOW;
+	p->on_budget = BUDGET_STOP;
+	return 0;
+}
+
+static int set_mode(void *ctx, const struct option *o, const char *value)
+{
+	static const struct word words[] = {
+		{"auto", RESTART_AUTO}, {"in-place", RESTART_IN_PLACE}, {"fresh", RESTART_FRESH}};
+
+	if (pick(words, array_size(words), value, strlen(value),
+		    &((struct run *)ctx)->settings.policy.mode) < 0)
+		return option_bad(o, value, "use auto, in-place or fresh");
+	return 0;
+}
+
+static int set_oom(void *ctx, const struct option *o, const char *value)
+{
+	static const struct word words[] = {
+		{"continue", OOM_CONTINUE}, {"stop", OOM_STOP}, {"restart", OOM_RESTART}};
+
+	if (pick(words, array_size(words), value, strlen(value),
+		    &((struct run *)ctx)->settings.policy.oom) < 0)
+		return option_bad(o, value, "use continue, stop or restart");
+	return 0;
+}
+
+/* One exit code or signal name of a list. */
+static int success_add(struct policy_conf *p, const char *item)
+{
+	uint64_t code;
+	int signo;
+
+	if (*item >= '0' && *item <= '9') {
+		if (parse_u64("", item, 0, 255, &code) < 0)
+			return -EINVAL;
+		p->success_codes[code / 8] |= (uint8_t)(1u << code % 8);
+		return 0;
+	}
+	signo = sig_parse(item);
+	if (signo < 1 || signo > 64)
+		return -EINVAL;
+	p->success_signals |= 1ULL << (signo - 1);
+	return 0;
+}
+
+static int set_success(void *ctx, const struct option *o, const char *value)
+{
+	auto_free char *copy = strdup(value);
+	char *rest = copy, *item;
+
+	while ((item = strsep(&rest, ", ")))
+		if (*item && success_add(&((struct run *)ctx)->settings.policy, item) < 0)
+			return option_bad(
+				o, value, "use exit codes 0 to 255 and signal names: 3,SIGTERM");
+	return copy ? 0 : fault(-ENOMEM, "--success-exit-status");
+}
+
+static int set_factor(void *ctx, const struct option *o, const char *value)
+{
+	uint64_t thousandths;
+
+	if (parse_cpus("", value, &thousandths) < 0 || thousandths < 1000 || thousandths > 10000)
+		return option_bad(o, value, "not a factor from 1 to 10 (use 2, or 1.5)");
+	((struct run *)ctx)->settings.policy.factor_pct = (uint32_t)(thousandths / 10);
+	return 0;
+}
+
+static int set_jitter(void *ctx, const struct option *o, const char *value)
+{
+	size_t len = strlen(value);
+	char number[8];
+	uint64_t pct;
+
+	if (len && value[len - 1] == '%')
+		len--;
+	snprintf(number, sizeof(number), "%.*s", (int)(len < 7 ? len : 7), value);
+	if (parse_u64("", number, 0, 50, &pct) < 0)
+		return option_bad(o, value, "not a share from 0% to 50%");
+	((struct run *)ctx)->settings.policy.jitter_pct = (uint32_t)pct;
+	return 0;
+}
+
+/* N/T[:stop|slow] */
+static int set_budget(void *ctx, const struct option *o, const char *value)
+{
+	static const struct word words[] = {{"stop", BUDGET_STOP}, {"slow", BUDGET_SLOW}};
+	struct policy_conf *p = &((struct run *)ctx)->settings.policy;
+	size_t n_len = strcspn(value, "/"), t_len = strcspn(value, ":");
+	char number[16], window[32];
+	uint64_t n;
+
+	p->on_budget = BUDGET_STOP;
+	snprintf(number, sizeof(number), "%.*s", (int)(n_len < 15 ? n_len : 15), value);
+	if (value[n_len] && t_len > n_len && t_len - n_len <= sizeof(window))
+		snprintf(window, sizeof(window), "%.*s", (int)(t_len - n_len - 1),
+			value + n_len + 1);
+	else
+		window[0] = '\0';
+	if (parse_u64("", number, 1, POLICY_BUDGET_MAX, &n) < 0 ||
+		parse_duration("", window, &p->budget_window_usec) < 0 ||
+		p->budget_window_usec == 0 ||
+		(value[t_len] && pick(words, array_size(words), value + t_len + 1,
+					 strlen(value + t_len + 1), &p->on_budget) < 0))
+		return option_bad(o, value,
+			"use N/TIME or N/TIME:slow with N from 1 to 256: 5/10m, 20/1h:slow");
+	p->budget_n = (uint32_t)n;
+	return 0;
+}
+
+static int set_init(void *ctx, const struct option *o, const char *value)
+{
+	struct run *run = ctx;
+
+	if (strcmp(value, "none") != 0 && strcmp(value, "holdfast") != 0)
+		return option_bad(o, value, "use holdfast or none");
+	run->settings.flags &= ~(uint32_t)SETTINGS_NO_INIT;
+	if (strcmp(value, "none") == 0)
+		run->settings.flags |= SETTINGS_NO_INIT;
+	return 0;
+}
+
+static int set_host_files(void *ctx, const struct option *o, const char *value)
+{
+	if (strcmp(value, "all") != 0)
+		return option_bad(
+			o, value, "use all (or leave it out: secrets of the host are masked)");
+	((struct run *)ctx)->settings.flags |= SETTINGS_HOST_FILES;
+	return 0;
+}
+
+static int set_path(void *ctx, const struct option *o, const char *value)
+{
+	if (!absolute(value))
+		return option_bad(o, value, "not an absolute path without ..");
+	return option_text(ctx, o, value);
+}
+
+static int set_pids(void *ctx, const struct option *o, const char *value)
+{
+	return parse_u64(option_shown(o), value, 1, 4194304, &((struct run *)ctx)->spec.pids);
+}
+
+static int set_memory(void *ctx, const struct option *o, const char *value)
+{
+	int r = option_size(ctx, o, value);
+
+	if (r == 0 && ((struct run *)ctx)->spec.memory < MEMORY_MIN)
+		return option_bad(o, value, "nothing can run in less than 1m");
+	return r;
+}
+
+static int set_hostname(void *ctx, const struct option *o, const char *value)
+{
+	size_t len = strlen(value);
+
+	if (len == 0 || len > 63 ||
+		strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+			      "0123456789.-") != len)
+		return option_bad(o, value, "use 1 to 63 letters, digits, dots and dashes");
+	return option_text(ctx, o, value);
+}
+
+#define AT(member) offsetof(struct run, member)
+
+static const struct option rows[] = {
+	{"name", 0, "NAME", "id of the container (random if absent)", option_text, AT(name)},
+	{"detach", 'd', NULL, "print the id and leave it running", option_flag, AT(detach)},
+	{"interactive", 'i', NULL, "pass standard input on", option_flag, AT(interactive)},
+	{"tty", 't', NULL, "give it a terminal", option_flag, AT(tty)},
+	{"rm", 0, NULL, "remove it when it has ended", option_flag, AT(remove)},
+	{"bundle", 0, "DIR", "OCI bundle; other options override it", option_text, AT(spec.bundle)},
+	{"rootfs", 0, "DIR", "root directory (default: the host's, writes vanish)", option_text,
+		AT(spec.rootfs)},
+	{"env", 'e', "NAME[=VALUE]", "environment variable; NAME alone passes yours on", set_env,
+		0},
+	{"workdir", 'w', "DIR", "working directory", set_path, AT(spec.workdir)},
+	{"user", 'u', "USER[:GROUP]", "numbers, or names known in the container", option_text,
+		AT(spec.user)},
+	{"hostname", 'h', "NAME", "host name (default: the id)", set_hostname, AT(spec.hostname)},
+	{"memory", 'm', "SIZE", "memory limit: 512M, 2G", set_memory, AT(spec.memory)},
+	{"cpus", 0, "NUMBER", "CPU limit: 0.5, 2", option_cpus, AT(spec.cpus)},
+	{"pids-limit", 0, "N", "most processes (default 4096)", set_pids, 0},
+	{"volume", 'v', "SRC:DST[:ro]", "show a host path inside", set_volume, 0},
+	{"tmpfs", 0, "DST[:OPTIONS]", "empty memory file system: /run:size=16m", set_tmpfs, 0},
+	{"read-only", 0, NULL, "root file system can't be written", option_flag,
+		AT(spec.read_only)},
+	{"cap-add", 0, "NAME", "add a capability, or ALL", set_cap, AT(spec.cap_add)},
+	{"cap-drop", 0, "NAME", "drop a capability, or ALL", set_cap, AT(spec.cap_drop)},
+	{"network", 0, "host|none", "default none", set_network, 0},
+	{"userns", 0, "auto|ID:COUNT", "own user ids; auto is 100000:65536", set_userns, 0},
+	{"restart", 0, "POLICY", "no, on-failure[:N], always, unless-stopped", set_restart, 0},
+	{"restart-mode", 0, "MODE", "auto, in-place, fresh (new sandbox)", set_mode, 0},
+	{"restart-delay", 0, "TIME", "before the second restart in a row (100ms)", option_duration,
+		AT(settings.policy.delay_usec)},
+	{"restart-max-delay", 0, "TIME", "largest delay (60s)", option_duration,
+		AT(settings.policy.max_delay_usec)},
+	{"restart-factor", 0, "NUMBER", "growth of the delay (2)", set_factor, 0},
+	{"restart-jitter", 0, "PERCENT", "spread of the delay (10%)", set_jitter, 0},
+	{"restart-budget", 0, "N/TIME[:slow]", "restarts in TIME, then stop (or go slow)",
+		set_budget, 0},
+	{"healthy-after", 0, "TIME", "alive this long, the delay starts over (10s)",
+		option_duration, AT(settings.policy.healthy_usec)},
+	{"success-exit-status", 0, "LIST", "codes and signals that are no failure: 3,TERM",
+		set_success, 0},
+	{"oom-policy", 0, "POLICY", "on an OOM kill: continue, stop, restart", set_oom, 0},
+	{"stop-signal", 0, "SIGNAL", "what asks it to end (TERM)", option_signal,
+		AT(settings.stop_signal)},
+	{"stop-timeout", 0, "TIME", "then everything is killed (10s)", option_duration,
+		AT(settings.stop_grace_usec)},
+	{"init", 0, "holdfast|none", "none: the command is PID 1", set_init, 0},
+	{"cgroup", 0, "PATH", "below each hierarchy (/holdfast/local/ID)", set_path, AT(cgroup)},
+	{"host-files", 0, "all", "host's root: mask nothing", set_host_files, 0},
+};
+
+static const struct option_table table = {
+	.usage = "holdfast run [options] [--bundle DIR | --rootfs DIR] [--] COMMAND [ARG...]",
+	.about = "Starts a container and keeps its service alive.",
+	.rows = rows,
+	.len = array_size(rows),
+};
+
+static void settings_defaults(struct settings *s)
+{
+	memset(s, 0, sizeof(*s));
+	policy_defaults(&s->policy);
+	snprintf(s->realm, sizeof(s->realm), "%s", REALM);
+	s->flags = SETTINGS_DEFAULT_SECCOMP;
+	s->stop_signal = SIGTERM;
+	s->stop_grace_usec = STOP_GRACE_USEC;
+	s->log_full = LOG_FULL_DROP;
+	s->log_max_files = LOG_FILES;
+	s->log_max_bytes = LOG_BYTES;
+}
+
+/* Absolute, and really there. */
+static int path_resolve(const char *option, const char **path)
+{
+	char *full;
+
+	if (!*path)
+		return 0;
+	full = realpath(*path, NULL);
+	if (!full)
+		return fault(-errno, "%s \"%.200s\"", option, *path);
+	*path = full; /* lives as long as the program */
+	return 0;
+}
+
+static int usage(const char *text)
+{
+	return fault_plain(-EINVAL, "%s", text);
+}
+
+/* What makes no sense together. */
+static int combination_check(const struct run *run)
+{
+	const struct settings *s = &run->settings;
+
+	if (run->spec.bundle && run->spec.rootfs)
+		return usage(
+			"--bundle and --rootfs exclude each other (the bundle names its own root)");
+	if (!run->spec.argv[0] && !run->spec.bundle)
+		return usage("no command (write it after the options: holdfast run -- COMMAND)");
+	if (run->tty && run->interactive && !run->detach && !isatty(STDIN_FILENO))
+		return usage("-t with -i: standard input is not a terminal (leave -t out)");
+	if ((s->flags & SETTINGS_NO_INIT) && s->policy.mode == RESTART_IN_PLACE)
+		return usage(
+			"--restart-mode \"in-place\" needs an init (leave --init none out, or use fresh)");
+	if ((s->flags & SETTINGS_HOST_FILES) && (run->spec.bundle || run->spec.rootfs))
+		return usage(
+			"--host-files is about the host's root (leave --bundle and --rootfs out)");
+	if (run->cgroup && strlen(run->cgroup) >= sizeof(s->cgroup))
+		return usage("--cgroup: longer than 255 bytes");
+	return run->name ? id_check(run->name) : 0;
+}
+
+static void settings_fill(struct run *run)
+{
+	struct settings *s = &run->settings;
+
+	struct winsize_req size;
+
+	run->spec.tty = run->tty;
+	if (run->tty && (term_size(STDOUT_FILENO, &size) || term_size(STDIN_FILENO, &size))) {
+		run->spec.rows = size.rows; /* so that its first look is right */
+		run->spec.cols = size.cols;
+	}
+	s->flags |= run->tty ? SETTINGS_TTY : 0;
+	s->flags |= run->interactive ? SETTINGS_STDIN : 0;
+	s->flags |= run->remove ? SETTINGS_AUTO_REMOVE : 0;
+	s->flags |= run->spec.userns ? SETTINGS_ROOTFS_IDMAP : 0;
+	s->flags |= !run->spec.bundle && !run->spec.rootfs ? SETTINGS_HOST_ROOT : 0;
+	if (run->cgroup)
+		snprintf(s->cgroup, sizeof(s->cgroup), "%s", run->cgroup);
+	if (run->spec.bundle)
+		snprintf(s->bundle, sizeof(s->bundle), "%s", run->spec.bundle);
+}
+
+int run_parse(struct run *run, int argc, char **argv)
+{
+	int first, r;
+
+	memset(run, 0, sizeof(*run));
+	settings_defaults(&run->settings);
+	r = options_parse(&table, run, argc, argv, &first);
+	if (r < 0)
+		return r;
+	if (r == OPTIONS_HELP)
+		return RUN_HELP;
+	run->spec.argv = argv + first;
+	r = combination_check(run);
+	if (r == 0)
+		r = path_resolve("--bundle", &run->spec.bundle);
+	if (r == 0)
+		r = path_resolve("--rootfs", &run->spec.rootfs);
+	if (r < 0)
+		return r;
+	if (run->spec.bundle && strlen(run->spec.bundle) >= sizeof(run->settings.bundle))
+		return usage("--bundle: longer than 511 bytes");
+	settings_fill(run);
+	return RUN_OK;
+}
+
+void run_finish(struct run *run)
+{
+	free((void *)(uintptr_t)run->spec.bundle);
+	free((void *)(uintptr_t)run->spec.rootfs);
+	spec_finish(&run->spec);
+}

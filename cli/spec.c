@@ -1,0 +1,35 @@
+#include "cli/spec.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ipc/base/fault.h"
+
+int spec_list_add(struct spec_list *list, const void *item, size_t size)
+{
+	char *grown = realloc(list->items, (list->len + 1) * size);
+
+	if (!grown)
+		return fault(-ENOMEM, "options");
+	memcpy(grown + list->len * size, item, size);
+	list->items = grown;
+	list->len++;
+	return 0;
+}
+
+void spec_finish(struct spec *spec)
+{
+	char **env = spec->env.items;
+	struct spec_mount *mounts = spec->mounts.items;
+
+	for (size_t i = 0; i < spec->env.len; i++)
+		free(env[i]);
+	for (size_t i = 0; i < spec->mounts.len; i++) {
+		free(mounts[i].text);
+		free(mounts[i].options);
+	}
+	free(env);
+	free(mounts);
+	memset(spec, 0, sizeof(*spec));
+}

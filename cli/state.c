@@ -1,0 +1,296 @@
+#include "cli/state.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ipc/base/fault.h"
+#include "ipc/base/fd.h"
+#include "ipc/base/file.h"
+#include "ipc/base/mem.h"
+
+#define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+
+static void realm_path(char *ret, size_t size)
+{
+	snprintf(ret, size, "%s/%s", state_root(), REALM);
+}
+
+void state_log_dir(const char *id, char *ret, size_t size)
+{
+	snprintf(ret, size, "%s/%s/%s", log_root(), REALM, id);
+}
+
+/* A directory that somebody else could write to is nothing to trust. */
+static int owned(int fd, const char *path)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return fault(-errno, "stat %s", path);
+	if (st.st_uid != geteuid() || (st.st_mode & 0077))
+		return fault_plain(-EPERM,
+			"%s: belongs to uid %u with mode %04o (make it uid %u, mode 0700)", path,
+			st.st_uid, st.st_mode & 07777, geteuid());
+	return 0;
+}
+
+static int realm_open(bool create)
+{
+	auto_fd
+	fd = -1;
+	char path[PATH_MAX];
+	int r;
+
+	realm_path(path, sizeof(path));
+	fd = open(path, DIR_FLAGS);
+	if (fd < 0 && errno == ENOENT && create) {
+		r = dir_make(AT_FDCWD, path, 0700);
+		if (r < 0)
+			return r;
+		fd = open(path, DIR_FLAGS);
+	}
+	if (fd < 0)
+		return errno == ENOENT ? fault_plain(-ENOENT, "no containers")
+				       : fault(-errno, "open %s", path);
+	r = owned(fd, path);
+	return r < 0 ? r : fd_take(&fd);
+}
+
+static int open_below(int realm, const char *id, struct state *ret)
+{
+	int r;
+
+	ret->dirfd = openat(realm, id, DIR_FLAGS);
+	if (ret->dirfd < 0)
+		return errno == ENOENT ? fault_plain(-ENOENT, "no container \"%s\"", id)
+				       : fault(-errno, "open state directory of %s", id);
+	snprintf(ret->id, sizeof(ret->id), "%s", id);
+	r = owned(ret->dirfd, id);
+	if (r < 0)
+		state_close(ret);
+	return r;
+}
+
+int state_create(const char *id, struct state *ret)
+{
+	auto_fd
+	realm = realm_open(true);
+	char log_dir[PATH_MAX];
+	int r;
+
+	ret->dirfd = -1;
+	if (realm < 0)
+		return realm;
+	if (mkdirat(realm, id, 0700) < 0)
+		return errno == EEXIST ? STATE_EXISTS
+				       : fault(-errno, "create state directory %s", id);
+	r = open_below(realm, id, ret);
+	state_log_dir(id, log_dir, sizeof(log_dir));
+	if (r == 0) /* output of a namesake that a reboot took the state of */
+		r = dir_remove(AT_FDCWD, log_dir);
+	if (r == 0)
+		r = dir_make(AT_FDCWD, log_dir, 0700);
+	if (r < 0) {
+		unlinkat(realm, id, AT_REMOVEDIR);
+		state_close(ret);
+	}
+	return r;
+}
+
+int state_open(const char *id, struct state *ret)
+{
+	auto_fd
+	realm = realm_open(false);
+
+	ret->dirfd = -1;
+	return realm < 0 ? realm : open_below(realm, id, ret);
+}
+
+static int unknown(const char *name)
+{
+	return fault_plain(-ENOENT, "no container \"%.100s\" (holdfast ps -a lists them)", name);
+}
+
+int state_find(const char *name, struct state *ret)
+{
+	auto_fd
+	realm = realm_open(false);
+	auto_free char *hit = NULL;
+	size_t len, hits = 0;
+	char **ids;
+	int r;
+
+	ret->dirfd = -1;
+	if (realm < 0)
+		return realm == -ENOENT ? unknown(name) : realm;
+	if (id_check(name) == 0 && faccessat(realm, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return open_below(realm, name, ret);
+	r = state_list(&ids, &len);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < len; i++) {
+		if (*name && strncmp(ids[i], name, strlen(name)) == 0 && hits++ == 0)
+			hit = take(ids[i]);
+		free(ids[i]);
+	}
+	free(ids);
+	if (hits > 1)
+		return fault_plain(-ENOTUNIQ,
+			"\"%.100s\" is the beginning of %zu names (write more of it)", name, hits);
+	return hits ? open_below(realm, hit, ret) : unknown(name);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int state_list(char ***ret, size_t *len)
+{
+	int fd = realm_open(false);
+	char **ids = NULL;
+	struct dirent *e;
+	DIR *dir;
+
+	*ret = NULL;
+	*len = 0;
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	dir = fdopendir(fd);
+	if (!dir) {
+		close(fd);
+		return fault(-ENOMEM, "read state directory");
+	}
+	while ((e = readdir(dir))) {
+		char **grown;
+
+		if (id_check(e->d_name) <
+			0) /* "." and "..", and what is being removed: ".ID.gone" */
+			continue;
+		grown = realloc(ids, (*len + 1) * sizeof(*ids));
+		if (!grown)
+			break;
+		ids = grown;
+		ids[*len] = strdup(e->d_name);
+		if (!ids[*len])
+			break;
+		(*len)++;
+	}
+	closedir(dir);
+	if (*len)
+		qsort(ids, *len, sizeof(*ids), by_name);
+	*ret = ids;
+	return 0;
+}
+
+void state_close(struct state *s)
+{
+	fd_close(&s->dirfd);
+}
+
+static int lock_open(const struct state *s)
+{
+	int fd = openat(s->dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	return fd < 0 ? fault(-errno, "open lock of %s", s->id) : fd;
+}
+
+int state_supervised(const struct state *s)
+{
+	auto_fd
+	fd = openat(s->dirfd, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : fault(-errno, "open lock of %s", s->id);
+	if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
+		return fault(-errno, "ask for the lock of %s", s->id);
+	return lock.l_type != F_UNLCK;
+}
+
+int state_lock(const struct state *s)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	auto_fd
+	fd = lock_open(s);
+
+	if (fd < 0)
+		return fd;
+	if (fcntl(fd, F_OFD_SETLK, &lock) < 0)
+		return errno == EAGAIN || errno == EACCES
+			       ? fault_plain(-EAGAIN, "%s is supervised by somebody", s->id)
+			       : fault(-errno, "lock %s", s->id);
+	return fd_take(&fd);
+}
+
+bool state_current(const struct state *s)
+{
+	auto_fd
+	realm = realm_open(false);
+	struct stat ours, named;
+
+	return realm >= 0 && fstat(s->dirfd, &ours) == 0 &&
+	       fstatat(realm, s->id, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
+}
+
+int state_history(const struct state *s, struct history *ret, bool *stale)
+{
+	char now[BOOT_ID_LEN + 1];
+	int r = history_read(s->dirfd, ret, NULL);
+
+	*stale = false;
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0)
+		r = boot_id(now);
+	if (r == 0)
+		*stale = strcmp(now, ret->boot_id) != 0;
+	return r;
+}
+
+void state_discard(struct state *s, const char *log_dir)
+{
+	auto_fd
+	realm = realm_open(false);
+
+	if (realm >= 0)
+		dir_remove(realm, s->id);
+	dir_remove(AT_FDCWD, log_dir);
+	state_close(s);
+}
+
+int state_remove(struct state *s)
+{
+	auto_fd
+	realm = realm_open(false);
+	auto_fd
+	lock = -1;
+	char gone[ID_MAX + 16], log_dir[PATH_MAX];
+	int r;
+
+	if (realm < 0)
+		return realm;
+	lock = state_lock(s);
+	if (lock == -EAGAIN)
+		return -EBUSY;
+	if (lock < 0)
+		return lock;
+	if (!state_current(s))
+		return 0; /* somebody else removed it, and the name may be another container's now
+			   */
+	snprintf(gone, sizeof(gone), ".%s.gone", s->id);
+	r = dir_remove(realm, gone); /* of a removal that did not end */
+	if (r == 0 && renameat(realm, s->id, realm, gone) < 0)
+		r = fault(-errno, "remove %s", s->id);
+	state_log_dir(s->id, log_dir, sizeof(log_dir));
+	if (r == 0)
+		r = dir_remove(AT_FDCWD, log_dir);
+	return r == 0 ? dir_remove(realm, gone) : r;
+}

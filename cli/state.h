@@ -1,0 +1,54 @@
+/* Containers as directories: STATE_ROOT/local/ID and LOG_ROOT/local/ID. mkdir is the birth lock;
+ * who supervises holds an OFD lock on `lock`. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "ipc/history.h"
+#include "ipc/settings.h"
+
+#define REALM "local"
+
+struct state {
+	char id[ID_MAX + 4];
+	int dirfd; /* -1: none */
+};
+
+enum state_outcome { STATE_DONE, STATE_EXISTS /* the name is taken */ };
+
+/* Makes the directory (and its parents), 0700 and ours: an outcome or a fault. */
+int state_create(const char *id, struct state *ret);
+
+/* Opens one by its whole id: 0, or a fault (-ENOENT: there is none). */
+int state_open(const char *id, struct state *ret);
+
+/* Opens by id or unique prefix: 0, or a fault whose text tells the cure. */
+int state_find(const char *name, struct state *ret);
+
+/* All ids, sorted; the caller frees each and the list. 0 or a fault. */
+int state_list(char ***ret, size_t *len);
+
+/* Undoes state_create, log directory included. Only while nobody supervises. */
+void state_discard(struct state *s, const char *log_dir);
+
+void state_close(struct state *s);
+
+/* Does a keeper or shim hold the lock? 1, 0, or a fault. */
+int state_supervised(const struct state *s);
+
+/* Takes the lock: its fd, -EAGAIN when somebody has it, or a fault. */
+int state_lock(const struct state *s);
+
+/* Does the directory still stand under its name? Whoever took the lock asks this. */
+bool state_current(const struct state *s);
+
+/* What the journal says, LIFE_NEW when there is none yet. *stale: it is of an earlier boot.
+ * 0/fault. */
+int state_history(const struct state *s, struct history *ret, bool *stale);
+
+/* Removes an ended container's directories: takes the lock first. -EBUSY when it is supervised. */
+int state_remove(struct state *s);
+
+/* "LOG_ROOT/local/ID" */
+void state_log_dir(const char *id, char *ret, size_t size);

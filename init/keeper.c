@@ -1,0 +1,594 @@
+/* The keeper: one poll loop over its children, the listening socket, the shim's channel and a
+ * launch's channel. What the shim must know is kept as state with a `told` mark each, and sent
+ * whenever the channel takes it: a new shim simply starts with all marks cleared, so nothing is
+ * lost when a shim dies at any instant, and a slow one delays nobody. */
+#include "init/brood.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "init/store.h"
+#include "ipc/base/clock.h"
+#include "ipc/fds.h"
+#include "ipc/shared.h"
+
+#define LISTEN_BACKLOG	   64
+#define BACKOFF_FIRST_USEC (10 * USEC_PER_MSEC)
+#define BACKOFF_MAX_USEC   (5 * USEC_PER_SEC)
+
+/* What is always in use comes first, then the tables, of which mostly only the beginning is: pages
+ * that are never written cost nothing. */
+struct keeper {
+	const char *id;
+	int signals, listener;
+	int shim_channel, launch_channel;
+	bool hello_told, end_told, launched_told;
+	bool shim_ready, retiring, leaving;
+	bool have_result;
+	uint32_t revivals;
+	uint64_t backoff_usec;
+	uint64_t revive_at; /* monotonic; 0: the shim lives */
+	uint64_t next_conn;
+	struct launch_req launch;
+	struct launch_result result; /* of launch.nonce, once have_result */
+	struct store store;
+	struct brood brood;
+	struct packet packet;
+};
+
+static struct keeper keeper; /* zero until boot: not one page of the file's data */
+
+/* Boot ------------------------------------------------------------------------------------------
+ */
+
+static int open_signals(void)
+{
+	sigset_t set;
+
+	sigfillset(&set);
+	sigdelset(&set, SIGSEGV);
+	sigdelset(&set, SIGBUS);
+	sigdelset(&set, SIGILL);
+	sigdelset(&set, SIGFPE);
+	sigdelset(&set, SIGABRT);
+	sigdelset(&set, SIGTRAP);
+	sigdelset(&set, SIGSYS);
+	if (sigprocmask(SIG_SETMASK, &set, 0) < 0)
+		return -errno;
+	/* Only SIGCHLD is read. The rest stays blocked: a keeper ends when its work does. */
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	keeper.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return keeper.signals < 0 ? -errno : 0;
+}
+
+/* Binds below the directory descriptor: a state directory's path may be longer than sun_path. */
+static int open_listener(void)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "/proc/self/fd/3/sock"};
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -errno;
+	/* We hold the lock: a socket that is there belongs to a pair that has died. */
+	unlinkat(KEEPER_FD_STATE, "sock", 0);
+	umask(077);
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, LISTEN_BACKLOG) < 0) {
+		int err = errno;
+
+		close(fd);
+		return -err;
+	}
+	return store_put(&keeper.store, (struct held){.kind = HELD_LISTENER}, fd, false);
+}
+
+/* Written through once here, outside the container's memory limit: init's later stores into it need
+ * no charge and cannot fail in a full group. */
+static int make_shared(void)
+{
+	struct shared *head;
+	const void *zeros = keeper.packet.body; /* nothing was received yet */
+	const unsigned step = 4096;
+	uint64_t seed = 0;
+	int fd = memfd_create("holdfast-shared", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return -errno;
+	for (unsigned off = 0; off < SHARED_SIZE; off += step)
+		if (pwrite(fd, zeros, step, off) != (ssize_t)step)
+			return -errno;
+	/* nobody who maps it can be made to fault by a truncation */
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return -errno;
+	head = mmap(0, sizeof(*head), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (head == MAP_FAILED)
+		return -errno;
+	head->magic = SHARED_MAGIC;
+	head->version = SHARED_VERSION;
+	head->size = SHARED_SIZE;
+	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) < 0)
+		seed = now_boot();
+	policy_init(&head->policy, seed);
+	munmap(head, sizeof(*head));
+	return store_put(&keeper.store, (struct held){.kind = HELD_SHARED}, fd, false);
+}
+
+/* A shim whose keeper died hands over all it holds, then says READY. */
+static int inherit(void)
+{
+	struct packet *p = &keeper.packet;
+	int r;
+
+	while ((r = channel_recv(KEEPER_FD_INHERIT, p, 0)) > 0) {
+		struct held name;
+
+		if (p->h.verb == KEEPER_READY)
+			break;
+		if (p->h.verb == KEEPER_CONN && verb_check(FROM_KEEPER, &p->h)) {
+			struct held_conn *c = (void *)p->body;
+			struct store_slot *slot;
+
+			name = (struct held){.kind = HELD_CONN, .key = c->id};
+			store_put(&keeper.store, name, packet_take_fd(p, 0), false);
+			slot = store_find(&keeper.store, HELD_CONN, c->id);
+			if (slot)
+				slot->peer = *c;
+			if (c->id >= keeper.next_conn)
+				keeper.next_conn = c->id + 1;
+		} else if (verb_check(FROM_SHIM, &p->h) && p->h.verb == KEEPER_HOLD) {
+			memcpy(&name, p->body, sizeof(name));
+			store_put(&keeper.store, name, packet_take_fd(p, 0), false);
+		}
+		packet_finish(p);
+	}
+	close(KEEPER_FD_INHERIT);
+	return r > 0 ? 0 : -EPIPE; /* handed over only in part: the shim will make another keeper */
+}
+
+static int boot(void)
+{
+	bool inherits = fcntl(KEEPER_FD_INHERIT, F_GETFD) >= 0;
+	struct store_slot *listener;
+	int r;
+
+	keeper.signals = keeper.listener = keeper.shim_channel = keeper.launch_channel = -1;
+	if (!inherits)
+		brood_close_from(KEEPER_FD_INHERIT);
+	else
+		brood_close_from(KEEPER_FD_LIMIT);
+	r = open_signals();
+	if (r == 0)
+		r = inherits ? inherit() : open_listener();
+	if (r == 0 && !store_find(&keeper.store, HELD_SHARED, 0))
+		r = make_shared();
+	listener = store_find(&keeper.store, HELD_LISTENER, 0);
+	if (r < 0 || !listener)
+		return r < 0 ? r : -EBADF;
+	keeper.listener = listener->fd;
+	return 0;
+}
+
+/* The shim ----------------------------------------------------------------------------------------
+ */
+
+static void spawn_shim(void)
+{
+	const int give[] = {-1, KEEPER_FD_STATE, KEEPER_FD_LOCK, KEEPER_FD_SHIM_EXE,
+		KEEPER_FD_LAUNCH_EXE, KEEPER_FD_SELF_EXE, KEEPER_FD_INIT_EXE};
+	int fds[sizeof(give) / sizeof(give[0])], pair[2];
+
+	keeper.revive_at = now_mono() + keeper.backoff_usec + 1; /* should it not come to life */
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return;
+	memcpy(fds, give, sizeof(fds));
+	fds[0] = pair[1];
+	if (brood_spawn(&keeper.brood, CHILD_SHIM, 0, KEEPER_FD_SHIM_EXE, "holdfast-shim",
+		    keeper.id, fds, sizeof(fds) / sizeof(fds[0])) < 0) {
+		close(pair[0]);
+	} else {
+		keeper.shim_channel = pair[0];
+		keeper.revive_at = 0;
+	}
+	close(pair[1]);
+	keeper.hello_told = keeper.end_told = keeper.shim_ready = false;
+	keeper.launched_told = !keeper.have_result;
+	store_untell(&keeper.store);
+	brood_untell(&keeper.brood);
+	brood_write_status(&keeper.brood, keeper.revivals);
+}
+
+static bool enabled(void)
+{
+	return syscall(SYS_faccessat, KEEPER_FD_STATE, "enabled", F_OK) == 0;
+}
+
+static void shim_died(void)
+{
+	if (keeper.shim_channel >= 0)
+		close(keeper.shim_channel);
+	keeper.shim_channel = -1;
+	if (keeper.retiring || !enabled()) {
+		keeper.leaving = true;
+		return;
+	}
+	/* Killed after READY: the next one at once. One that never gets ready must not spin. */
+	keeper.backoff_usec = keeper.shim_ready				   ? 0
+			      : keeper.backoff_usec == 0		   ? BACKOFF_FIRST_USEC
+			      : keeper.backoff_usec * 2 < BACKOFF_MAX_USEC ? keeper.backoff_usec * 2
+									   : BACKOFF_MAX_USEC;
+	keeper.revivals++;
+	keeper.revive_at = now_mono() + keeper.backoff_usec;
+}
+
+/* 0: told; < 0: the channel does not take it now. */
+static int say(uint16_t verb, const void *body, size_t len, const int *fd)
+{
+	return channel_send(keeper.shim_channel, verb, 0, body, len, fd, fd ? 1 : 0);
+}
+
+static int tell_hello(void)
+{
+	struct keeper_hello h = {
+		.version = 1,
+		.keeper_pid = getpid(),
+		.revivals = keeper.revivals,
+		.launching = brood_pid(&keeper.brood, CHILD_LAUNCH),
+		.launch_nonce = keeper.launch.nonce,
+	};
+
+	return say(KEEPER_HELLO, &h, sizeof(h), 0);
+}
+
+static int tell_held(struct store_slot *slot)
+{
+	if (slot->name.kind == HELD_CONN)
+		return say(KEEPER_CONN, &slot->peer, sizeof(slot->peer), &slot->fd);
+	return say(KEEPER_HELD, &slot->name, sizeof(slot->name), &slot->fd);
+}
+
+/* Sends all that has not been told, in the order that the shim expects. Returns true when something
+ * is left because the channel is full. */
+static bool tell(void)
+{
+	if (keeper.shim_channel < 0)
+		return false;
+	if (!keeper.hello_told && tell_hello() < 0)
+		return true;
+	keeper.hello_told = true;
+	for (unsigned i = 0; i < STORE_MAX; i++) {
+		struct store_slot *slot = &keeper.store.slots[i];
+
+		if (!slot->name.kind || slot->told)
+			continue;
+		if (tell_held(slot) < 0)
+			return true;
+		slot->told = true;
+	}
+	if (!keeper.end_told && say(KEEPER_HELD_END, 0, 0, 0) < 0)
+		return true;
+	keeper.end_told = true;
+	if (!keeper.launched_told && keeper.have_result) {
+		if (say(KEEPER_LAUNCHED, &keeper.result, sizeof(keeper.result), 0) < 0)
+			return true;
+		keeper.launched_told = true;
+	}
+	for (unsigned i = 0; i < KEEPER_CHILDREN_MAX; i++) {
+		struct brood_child *c = &keeper.brood.children[i];
+
+		if (!c->done || c->told || c->end.kind != CHILD_INIT)
+			continue;
+		if (say(KEEPER_REAPED, &c->end, sizeof(c->end), 0) < 0)
+			return true;
+		c->told = true;
+	}
+	return false;
+}
+
+/* Launches --------------------------------------------------------------------------------------
+ */
+
+static void launch_failed(int err, const char *text)
+{
+	keeper.result = (struct launch_result){
+		.nonce = keeper.launch.nonce,
+		.outcome = LAUNCH_FAILED,
+		.err = err,
+		.step = "launch",
+	};
+	strncpy(keeper.result.text, text, sizeof(keeper.result.text) - 1);
+	keeper.have_result = true;
+	keeper.launched_told = false;
+}
+
+static int start_launch(int channel, int init_end)
+{
+	const struct store_slot *shared = store_find(&keeper.store, HELD_SHARED, 0);
+	int fds[] = {
+		channel, KEEPER_FD_STATE, init_end, shared ? shared->fd : -1, KEEPER_FD_INIT_EXE};
+
+	if (!shared)
+		return -EBADF;
+	return brood_spawn(&keeper.brood, CHILD_LAUNCH, keeper.launch.nonce, KEEPER_FD_LAUNCH_EXE,
+		"holdfast-launch", keeper.id, fds, sizeof(fds) / sizeof(fds[0]));
+}
+
+static void on_launch(struct packet *p)
+{
+	int channel[2] = {-1, -1}, init[2] = {-1, -1}, r = 0;
+
+	if (brood_pid(&keeper.brood, CHILD_LAUNCH))
+		return; /* one at a time: a new shim finds the running one in HELLO */
+	memcpy(&keeper.launch, p->body, sizeof(keeper.launch));
+	keeper.have_result = false;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) < 0 ||
+		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, init) < 0)
+		r = -errno;
+	if (r == 0)
+		r = start_launch(channel[1], init[1]);
+	if (r == 0) {
+		keeper.launch_channel = channel[0];
+		channel[0] = -1;
+		/* Ours keeps the channel open while no shim lives: what init says waits in it. */
+		store_put(&keeper.store, (struct held){.kind = HELD_INIT_CHANNEL}, init[0], false);
+		init[0] = -1;
+	} else {
+		launch_failed(r, "the keeper could not start the launch program");
+	}
+	for (int i = 0; i < 2; i++) {
+		if (channel[i] >= 0)
+			close(channel[i]);
+		if (init[i] >= 0)
+			close(init[i]);
+	}
+}
+
+static void launch_packet(struct packet *p)
+{
+	struct held name;
+
+	if (!verb_check(FROM_LAUNCH, &p->h))
+		return;
+	if (p->h.verb == LAUNCH_HOLD) {
+		memcpy(&name, p->body, sizeof(name));
+		store_put(&keeper.store, name, packet_take_fd(p, 0), false);
+		return;
+	}
+	memcpy(&keeper.result, p->body, sizeof(keeper.result));
+	keeper.result.nonce = keeper.launch.nonce;
+	keeper.have_result = true;
+	keeper.launched_told = false;
+	if (keeper.result.outcome == LAUNCH_OK)
+		brood_expect(&keeper.brood, keeper.result.pid, keeper.launch.nonce);
+}
+
+static void drain_launch(void)
+{
+	int r;
+
+	while (keeper.launch_channel >= 0) {
+		r = channel_recv(keeper.launch_channel, &keeper.packet, 1);
+		if (r == -EAGAIN)
+			return;
+		if (r > 0) {
+			launch_packet(&keeper.packet);
+			packet_finish(&keeper.packet);
+		} else if (r != -EBADMSG) {
+			close(keeper.launch_channel);
+			keeper.launch_channel = -1;
+		}
+	}
+}
+
+static void launch_died(void)
+{
+	drain_launch();
+	if (!keeper.have_result)
+		launch_failed(-EIO, "the launch program died without a result");
+}
+
+/* Requests of the shim --------------------------------------------------------------------------
+ */
+
+static void on_ready(struct packet *p)
+{
+	keeper.shim_ready = true;
+	keeper.backoff_usec = 0;
+}
+
+static void on_hold(struct packet *p)
+{
+	struct held name;
+
+	memcpy(&name, p->body, sizeof(name));
+	store_put(&keeper.store, name, packet_take_fd(p, 0), true); /* the shim has its own */
+}
+
+static void on_drop(struct packet *p)
+{
+	struct held name;
+
+	memcpy(&name, p->body, sizeof(name));
+	if (name.kind == HELD_LISTENER)
+		keeper.listener = -1;
+	store_drop(&keeper.store, name);
+}
+
+static void on_reap_ack(struct packet *p)
+{
+	struct u64_req r;
+
+	memcpy(&r, p->body, sizeof(r));
+	brood_forget(&keeper.brood, r.value);
+}
+
+static void on_kill(struct packet *p)
+{
+	struct u64_req r;
+
+	memcpy(&r, p->body, sizeof(r));
+	brood_kill(&keeper.brood, r.value);
+}
+
+static void on_retire(struct packet *p)
+{
+	keeper.retiring = true;
+}
+
+static const struct {
+	uint16_t verb;
+	void (*handle)(struct packet *p);
+} handlers[] = {
+	{KEEPER_READY, on_ready},
+	{KEEPER_HOLD, on_hold},
+	{KEEPER_DROP, on_drop},
+	{KEEPER_LAUNCH, on_launch},
+	{KEEPER_REAP_ACK, on_reap_ack},
+	{KEEPER_KILL, on_kill},
+	{KEEPER_RETIRE, on_retire},
+};
+
+static void read_shim(void)
+{
+	struct packet *p = &keeper.packet;
+	int r;
+
+	while ((r = channel_recv(keeper.shim_channel, p, 1)) != -EAGAIN) {
+		if (r > 0) {
+			for (unsigned i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++)
+				if (handlers[i].verb == p->h.verb && verb_check(FROM_SHIM, &p->h))
+					handlers[i].handle(p);
+			packet_finish(p);
+		} else if (r != -EBADMSG) {
+			/* it has closed or died; what to do is decided when it is reaped */
+			close(keeper.shim_channel);
+			keeper.shim_channel = -1;
+			return;
+		}
+	}
+}
+
+/* The loop --------------------------------------------------------------------------------------
+ */
+
+static void accept_clients(void)
+{
+	while (keeper.store.conns < STORE_CONNS_MAX) {
+		int fd = accept4(keeper.listener, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		struct held name = {.kind = HELD_CONN, .key = ++keeper.next_conn};
+		struct store_slot *slot;
+		struct ucred cred;
+		socklen_t len = sizeof(cred);
+
+		if (fd < 0)
+			return;
+		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0) {
+			close(fd);
+			continue;
+		}
+		if (store_put(&keeper.store, name, fd, false) < 0)
+			continue;
+		slot = store_find(&keeper.store, HELD_CONN, name.key);
+		slot->peer.pid = cred.pid;
+		slot->peer.uid = cred.uid;
+		slot->peer.gid = cred.gid;
+	}
+}
+
+static void reap(void)
+{
+	struct signalfd_siginfo info[4];
+
+	while (read(keeper.signals, info, sizeof(info)) > 0)
+		;
+	drain_launch(); /* what a dead launch has said comes before its death */
+	for (;;) {
+		switch (brood_reap(&keeper.brood, keeper.launch.nonce)) {
+		case BROOD_NONE:
+			return;
+		case BROOD_SHIM:
+			shim_died();
+			break;
+		case BROOD_LAUNCH:
+			launch_died();
+			break;
+		case BROOD_OTHER:
+			break;
+		}
+	}
+}
+
+static int poll_timeout(void)
+{
+	uint64_t now;
+
+	if (!keeper.revive_at)
+		return -1;
+	now = now_mono();
+	return now >= keeper.revive_at ? 0 : (int)((keeper.revive_at - now) / USEC_PER_MSEC) + 1;
+}
+
+static void serve(void)
+{
+	while (!keeper.leaving) {
+		bool full = tell();
+		bool room = keeper.store.conns < STORE_CONNS_MAX && !keeper.retiring;
+		struct pollfd fds[] = {
+			{.fd = keeper.signals, .events = POLLIN},
+			{.fd = keeper.shim_channel,
+				.events = (short)(full ? POLLIN | POLLOUT : POLLIN)},
+			{.fd = keeper.launch_channel, .events = POLLIN},
+			{.fd = room ? keeper.listener : -1, .events = POLLIN},
+		};
+
+		if (poll(fds, sizeof(fds) / sizeof(fds[0]), poll_timeout()) < 0)
+			continue;
+		if (fds[1].revents & (POLLIN | POLLHUP | POLLERR))
+			read_shim();
+		if (fds[2].revents)
+			drain_launch();
+		if (fds[3].revents)
+			accept_clients();
+		if (fds[0].revents)
+			reap();
+		if (keeper.revive_at && now_mono() >= keeper.revive_at)
+			spawn_shim();
+	}
+}
+
+int main(int argc, char **argv)
+{
+	int r;
+
+	if (argc < 2)
+		return 64;
+	keeper.id = argv[1];
+	prctl(PR_SET_NAME, "holdfast-keeper"); /* exec by descriptor leaves another name there */
+	brood_init(&keeper.brood);
+	r = boot();
+	if (r < 0) {
+		brood_complain("cannot boot", -r);
+		return 125;
+	}
+	spawn_shim();
+	if (write(KEEPER_FD_READY, "R", 1) < 0)
+		brood_complain("nobody waits for it", errno);
+	close(KEEPER_FD_READY);
+	serve();
+	/* A socket file without a listener would make clients wait for nobody. The shim has removed
+	 * it or the whole directory when it retired. */
+	brood_leave_cgroup();
+	return 0;
+}

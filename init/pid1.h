@@ -1,0 +1,54 @@
+/* All that PID 1 knows, in one struct of static size: nothing is allocated after boot. The loop
+ * owns it; every other file of the role is handed the pointer.
+ *
+ * What must survive PID 1 (policy state, exit ring, desired state) lives in `shared`; the rest may
+ * be lost with it, since the kernel then kills everything here anyway. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "init/clean.h"
+#include "init/output.h"
+#include "init/run.h"
+#include "ipc/plan.h"
+#include "ipc/shared.h"
+
+/* What can be due; each at most once, at a monotonic time in `due` (0: not at all). */
+enum pid1_due {
+	DUE_START,  /* the delay before the next run is over */
+	DUE_KILL,   /* the grace of a stop or restart is over */
+	DUE_RECORD, /* a second after its death a run gets its record in any case */
+	DUE_STUCK,  /* what is left of the run has not died for long */
+	DUE_REAP,   /* a run that never had a process has ended */
+	DUE_OOM,    /* look at the OOM counter again */
+	DUES,
+};
+
+struct pid1 {
+	struct plan plan; /* its head; a child reads the ranges from a mapping of its own */
+	struct shared *shared;
+	uint32_t have;	/* bit n: descriptor n of enum plan_fd was there at boot */
+	int signals;	/* signalfd */
+	bool connected; /* a supervisor's end of the channel exists */
+	bool begun;	/* START was seen */
+	bool quit;	/* nothing was begun and nobody will */
+	enum run_state state;
+	uint64_t due[DUES];
+	struct run run;
+	struct output output;
+	struct clean clean;
+	uint32_t oom_looks;
+};
+
+static inline bool pid1_has(const struct pid1 *p, enum plan_fd fd)
+{
+	return p->have >> fd & 1;
+}
+
+/* The state, where the supervisor sees it as well. */
+void pid1_set_state(struct pid1 *p, enum run_state state);
+
+/* Supervises until the container is down for good and its last record is acknowledged. */
+int pid1_main(void);

@@ -1,0 +1,18 @@
+/* What PID 1 tells the supervisor. Doorbells all: the facts stand in the shared memory, sending
+ * never blocks, and a packet that the channel does not take is counted there. */
+#pragma once
+
+#include <stdint.h>
+
+struct output_pair;
+struct pid1;
+
+void report_hello(struct pid1 *p);
+void report_reply(struct pid1 *p, uint64_t tag, int err, const char *text);
+void report_pipes(struct pid1 *p, const struct output_pair *pair);
+void report_started(struct pid1 *p);
+void report_record(struct pid1 *p);
+void report_waiting(struct pid1 *p);
+
+/* Everything that a new supervisor has to be told again. */
+void report_all(struct pid1 *p);

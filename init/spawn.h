@@ -1,0 +1,26 @@
+/* One run of the service from clone to exec, and helpers forked from PID 1. Between clone and exec
+ * nothing is allocated, logged or returned: a step's number and errno go over a close-on-exec pipe
+ * that reads end of file when exec has succeeded. */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "ipc/plan.h"
+
+struct spawn_failure {
+	uint32_t step; /* enum spawn_step; 0: none */
+	int32_t errnum;
+};
+
+struct spawned {
+	pid_t pid;
+	int pidfd;
+	int result; /* reads struct spawn_failure, or end of file once exec has succeeded */
+};
+
+/* stdio: the child's 0, 1, 2, which stay the caller's. 0, or -errno with nothing left behind. */
+int spawn_service(const struct plan *plan, const int stdio[3], struct spawned *ret);
+
+/* Runs f in a forked child whose exit status is f's result. Its pid or -errno. */
+pid_t spawn_helper(int (*f)(const struct plan *plan), const struct plan *plan);

@@ -1,0 +1,59 @@
+#include "init/store.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+struct store_slot *store_find(struct store *s, uint32_t kind, uint64_t key)
+{
+	for (unsigned i = 0; i < STORE_MAX; i++)
+		if (s->slots[i].name.kind == kind && s->slots[i].name.key == key)
+			return &s->slots[i];
+	return 0;
+}
+
+static void slot_free(struct store *s, struct store_slot *slot)
+{
+	close(slot->fd);
+	s->conns -= slot->name.kind == HELD_CONN;
+	slot->name = (struct held){0};
+	slot->fd = -1;
+}
+
+int store_put(struct store *s, struct held name, int fd, bool told)
+{
+	struct store_slot *slot = store_find(s, name.kind, name.key);
+
+	if (name.kind == 0 || name.kind >= HELD_KINDS) {
+		close(fd);
+		return -EINVAL;
+	}
+	if (slot)
+		slot_free(s, slot);
+	else
+		slot = store_find(s, 0, 0);
+	if (!slot) {
+		close(fd);
+		return -ENOSPC;
+	}
+	slot->name = (struct held){.kind = name.kind, .key = name.key};
+	slot->peer = (struct held_conn){.id = name.key};
+	slot->fd = fd;
+	slot->told = told;
+	s->conns += name.kind == HELD_CONN;
+	return 0;
+}
+
+void store_drop(struct store *s, struct held name)
+{
+	struct store_slot *slot = name.kind ? store_find(s, name.kind, name.key) : 0;
+
+	if (slot)
+		slot_free(s, slot);
+}
+
+void store_untell(struct store *s)
+{
+	for (unsigned i = 0; i < STORE_MAX; i++)
+		if (s->slots[i].name.kind) /* free ones lie in pages that are never touched */
+			s->slots[i].told = false;
+}

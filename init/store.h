@@ -1,0 +1,28 @@
+/* The descriptors that the keeper holds for its shims, by name (kind and key). Fixed size. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ipc/verbs.h"
+
+#define STORE_CONNS_MAX 128 /* 8 of them for later engines' sake */
+#define STORE_MAX	(STORE_CONNS_MAX + 24)
+
+struct store_slot {
+	struct held name;      /* name.kind == 0: free */
+	struct held_conn peer; /* HELD_CONN: who connected */
+	int fd;
+	bool told; /* the present shim has got it */
+};
+
+struct store {
+	unsigned conns;
+	struct store_slot slots[STORE_MAX];
+};
+
+/* Takes over fd, which replaces what had this name. -ENOSPC: full (fd is closed). */
+int store_put(struct store *s, struct held name, int fd, bool told);
+void store_drop(struct store *s, struct held name);
+struct store_slot *store_find(struct store *s, uint32_t kind, uint64_t key);
+void store_untell(struct store *s); /* a new shim knows nothing */

@@ -1,0 +1,177 @@
+#include "init/verb.h"
+
+#include <errno.h>
+#include <stdbool.h>
+
+#include "init/pid1.h"
+#include "init/relay.h"
+#include "init/report.h"
+#include "init/ring.h"
+#include "init/sys.h"
+#include "ipc/channel.h"
+#include "ipc/verbs.h"
+
+/* The body has the size that the table says; alignment is the packet's. */
+union request {
+	struct signal_req signal;
+	struct stop_req stop;
+	struct u32_req u32;
+	struct u64_req u64;
+};
+
+static int on_start(struct pid1 *p, const union request *q)
+{
+	if (p->shared->policy.down)
+		return -ECANCELED;
+	if (p->begun && p->state != RUN_DELAY)
+		return -EALREADY;
+	p->begun = true;
+	if (p->state == RUN_DELAY)
+		p->shared->hold = 0;
+	run_release(p);
+	return 0;
+}
+
+/* SIGKILL and the stop signal mean "down", whoever carries them: no policy answers them. */
+static int on_signal(struct pid1 *p, const union request *q)
+{
+	uint32_t signo = q->signal.signo;
+	int r;
+
+	if (signo > SIGNALS)
+		return -EINVAL;
+	if (signo == SIGKILL || signo == p->plan.stop_signal)
+		run_want_down(p);
+	if (q->signal.flags & SIGNAL_TO_ALL)
+		r = relay_everybody(p, (int)signo);
+	else
+		r = relay_service(p, (int)signo);
+	return r == -ESRCH && p->shared->policy.down ? 0 : r;
+}
+
+static uint64_t grace(const struct pid1 *p, const struct stop_req *stop)
+{
+	return stop->has_grace ? stop->grace_usec : p->plan.stop_grace_usec;
+}
+
+static int on_stop(struct pid1 *p, const union request *q)
+{
+	if (q->stop.signo > SIGNALS)
+		return -EINVAL;
+	run_stop(p, (int)q->stop.signo, grace(p, &q->stop));
+	return 0;
+}
+
+static int on_restart(struct pid1 *p, const union request *q)
+{
+	if (q->stop.signo > SIGNALS)
+		return -EINVAL;
+	return run_restart(p, (int)q->stop.signo, grace(p, &q->stop));
+}
+
+static int on_hold(struct pid1 *p, const union request *q)
+{
+	p->shared->hold = q->u32.value != 0;
+	if (p->shared->hold)
+		p->due[DUE_START] = 0;
+	else
+		run_release(p);
+	return 0;
+}
+
+static int on_ack(struct pid1 *p, const union request *q)
+{
+	ring_ack(p->shared, q->u64.value);
+	return 0;
+}
+
+static int on_drained(struct pid1 *p, const union request *q)
+{
+	output_drained(&p->output, q->u32.value, p->run.child.pid ? p->shared->run : 0);
+	return 0;
+}
+
+static int on_sync(struct pid1 *p, const union request *q)
+{
+	report_all(p);
+	return 0;
+}
+
+static int on_ready(struct pid1 *p, const union request *q)
+{
+	p->run.ready = p->run.child.pid != 0;
+	return 0;
+}
+
+static const struct {
+	uint16_t verb;
+	uint16_t size;
+	bool answered;
+	int (*handle)(struct pid1 *p, const union request *q);
+} table[] = {
+	{INIT_START, 0, true, on_start},
+	{INIT_SIGNAL, sizeof(struct signal_req), true, on_signal},
+	{INIT_STOP, sizeof(struct stop_req), true, on_stop},
+	{INIT_RESTART, sizeof(struct stop_req), true, on_restart},
+	{INIT_HOLD, sizeof(struct u32_req), true, on_hold},
+	{INIT_ACK, sizeof(struct u64_req), false, on_ack},
+	{INIT_DRAINED, sizeof(struct u32_req), false, on_drained},
+	{INIT_SYNC, 0, true, on_sync},
+	{INIT_READY, 0, false, on_ready},
+};
+
+static const char *explain(int err)
+{
+	switch (err) {
+	case -ENOSYS:
+		return "init does not know this verb: it is older than the supervisor";
+	case -EBADMSG:
+		return "the request is too short for its verb";
+	case -EINVAL:
+		return "no such signal: use 1 to 64";
+	case -ESRCH:
+		return "the service is not running";
+	case -ECANCELED:
+		return "the container was told to stop";
+	case -EALREADY:
+		return "the service was started before";
+	case -EPERM:
+		return "not in a pid namespace of its own: a signal to all could hit others";
+	default:
+		return "the kernel refused";
+	}
+}
+
+static void take(struct pid1 *p, const struct packet *q)
+{
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		int r = -EBADMSG;
+
+		if (table[i].verb != q->h.verb)
+			continue;
+		if (q->h.len >= table[i].size)
+			r = table[i].handle(p, (const void *)q->body);
+		if (table[i].answered || r == -EBADMSG)
+			report_reply(p, q->h.tag, r, explain(r));
+		return;
+	}
+	report_reply(p, q->h.tag, -ENOSYS, explain(-ENOSYS));
+}
+
+void verb_turn(struct pid1 *p)
+{
+	static struct packet
+		q; /* 8 KiB: not on PID 1's stack, and only its first page is touched */
+	int r;
+
+	while ((r = channel_recv(PLAN_FD_CHANNEL, &q, 1)) == 1 || r == -EBADMSG) {
+		if (r == 1)
+			take(p, &q);
+		packet_finish(&q);
+	}
+	if (r == -EAGAIN)
+		return;
+	/* All supervisors are gone. With a run begun PID 1 goes on alone, for ever if need be. */
+	p->connected = false;
+	p->quit = !p->begun;
+}

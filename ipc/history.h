@@ -1,0 +1,50 @@
+/* A container's life as its journal tells it: records folded, one by one, into where it stands now.
+ * Pure; used by the shim to recover and by the client where no shim is alive. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ipc/record.h"
+
+enum life_state {
+	LIFE_NEW,	/* created, nothing launched yet */
+	LIFE_LAUNCHING, /* a launch is in flight */
+	LIFE_LAUNCHED,	/* the sandbox stands, the service not yet */
+	LIFE_RUNNING,
+	LIFE_BACKOFF, /* between two runs */
+	LIFE_STOPPING,
+	LIFE_DOWN, /* ended for good; sandbox torn down */
+	LIFE_REMOVED,
+	LIFE_STATES,
+};
+
+struct history {
+	enum life_state state;
+	uint64_t seq; /* newest record */
+	uint32_t run;
+	int32_t pid, init_pid;
+	uint64_t init_starttime;
+	uint64_t launch_nonce;
+	char cgroup[256]; /* of the newest launch; empty: none to clean up */
+	uint64_t real_created, real_started, boot_started;
+	uint64_t restarts;
+	uint64_t exit_seq; /* newest exit record journalled */
+	uint32_t shim_revivals;
+	bool stopping;	       /* a stop was asked for and has not ended */
+	struct exit_info last; /* last.run == 0: none */
+	char boot_id[BOOT_ID_LEN + 1];
+};
+
+void history_init(struct history *h);
+void history_apply(struct history *h, const struct record *r);
+
+/* Folds the journal of a state directory. Missing journal: -ENOENT. *end is where the next record
+ * goes (may be NULL). 0 or a fault. Damage is not a fault: the intact prefix counts. */
+int history_read(int state_dirfd, struct history *ret, uint64_t *end);
+
+const char *life_name(enum life_state s); /* "running", "exited", … as docker's users know them */
+
+/* The status that `run` and `wait` return for how it ended: the code, 128+n, 125 (unknown), 126,
+ * 127. */
+int exit_status(const struct exit_info *e);

@@ -1,0 +1,112 @@
+/* The journal of one container: append-only file `journal` in its state directory. The truth about
+ * its life; everything else (state, ps, the shim's own memory) is computed from it.
+ *
+ * File: struct journal_head, then records of 8-byte aligned size, each written by one pwrite at the
+ * known end. A record whose length, sum or sequence does not fit ends the journal: a torn tail,
+ * which the next writer cuts off. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ipc/base/proc.h"
+#include "ipc/verbs.h"
+
+#define JOURNAL_MAGIC	0x6c6e72756f6a6668ULL
+#define JOURNAL_VERSION 1
+#define RECORD_BODY_MAX 1280u
+
+struct journal_head {
+	uint64_t magic;
+	uint32_t version;
+	uint32_t size; /* of this head */
+	char id[80];
+	char boot_id[BOOT_ID_LEN + 4];
+	uint64_t seq_first; /* sequence of the first record (compaction moves it) */
+};
+
+enum record_type {
+	RECORD_CREATED = 1,   /* none */
+	RECORD_LAUNCH_INTENT, /* struct rec_launch: intent */
+	RECORD_LAUNCHED,      /* struct rec_launched: result */
+	RECORD_LAUNCH_FAILED, /* struct launch_result */
+	RECORD_STARTED,	      /* struct rec_started */
+	RECORD_EXITED,	      /* struct exit_info: a run of the service ended */
+	RECORD_OOM,	      /* struct exit_info: an OOM kill that did not end the service */
+	RECORD_EXIT_GAP,      /* struct exit_info: count exits whose records are lost */
+	RECORD_STOP_INTENT,   /* struct rec_stop */
+	RECORD_SHIM,	      /* struct rec_shim: a (new) shim supervises */
+	RECORD_KEEPER,	      /* struct rec_shim: a new keeper */
+	RECORD_OUTPUT_GAP,    /* struct rec_gap: bytes dropped, and why */
+	RECORD_WARNING,	      /* text */
+	RECORD_DOWN,	      /* struct exit_info: down for good; the last status */
+	RECORD_WAITING,	      /* struct init_waiting */
+	RECORD_SNAPSHOT,      /* struct history: everything before is forgotten (compaction) */
+};
+
+enum record_flags {
+	RECORD_OBSERVED = 0,
+	RECORD_INFERRED = 1,
+};
+
+struct record {
+	uint16_t len;  /* of the whole record, a multiple of 8 */
+	uint8_t type;  /* enum record_type */
+	uint8_t flags; /* enum record_flags */
+	uint32_t sum;  /* record_sum() of everything behind it */
+	uint64_t seq;
+	uint64_t boot_usec, real_usec;
+	uint32_t run;
+	uint32_t body_len;
+	/* body, then zeros up to len */
+};
+
+struct rec_launch {
+	uint64_t nonce;
+	char cgroup[256];
+};
+
+struct rec_launched {
+	uint64_t nonce;
+	int32_t pid; /* of PID 1, host pid */
+	uint32_t pad;
+	uint64_t starttime; /* its identity together with pid and the boot id */
+};
+
+struct rec_started {
+	int32_t pid; /* the service's, host pid */
+	int32_t init_pid;
+	uint64_t boot_usec;
+};
+
+struct rec_stop {
+	uint32_t what; /* verb id: CLIENT_STOP, CLIENT_RESTART, CLIENT_SIGNAL, CLIENT_REMOVE */
+	uint32_t signo;
+	uint64_t grace_usec;
+};
+
+struct rec_shim {
+	int32_t shim_pid, keeper_pid;
+	uint32_t revivals, pad;
+};
+
+struct rec_gap {
+	uint32_t stream; /* 1 stdout, 2 stderr */
+	int32_t err;	 /* why: errno */
+	uint64_t offset, bytes;
+};
+
+/* Encodes into buf (at least sizeof(struct record) + RECORD_BODY_MAX + 8): bytes, or 0 if the body
+ * is too large. */
+size_t record_encode(void *buf, struct record head, const void *body, size_t body_len);
+
+/* Looks at the n bytes at p: the record's whole length when it is intact and has sequence seq (0:
+ * any), 0 when it is not. */
+size_t record_check(const void *p, size_t n, uint64_t seq);
+
+static inline const void *record_body(const struct record *r)
+{
+	return r + 1;
+}
+
+const char *record_name(uint8_t type);

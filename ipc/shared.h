@@ -1,0 +1,128 @@
+/* The shared memory of one container: policy state, the current run, and the exit ring. A memfd
+ * made and pre-faulted by the keeper (so that its pages are charged outside the container's memory
+ * limit), mapped by init (header only; it writes slots with pwrite) and by the shim (all of it).
+ * Survives shim, keeper and init. Whoever reads what init wrote treats it as hostile input.
+ *
+ * Writers: init alone, while it lives; the shim after init's death and before the next init's
+ * start. A slot is valid when its seq is the wanted one and its sum matches. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ipc/policy.h"
+
+#define SHARED_MAGIC	 0x6572616873666864ULL /* "dhfshare" */
+#define SHARED_VERSION	 1
+#define EXIT_SLOTS	 64u
+#define EXIT_SLOT_SIZE	 1024u
+#define SHARED_SLOTS_OFF 4096u
+#define SHARED_SIZE	 (SHARED_SLOTS_OFF + EXIT_SLOTS * EXIT_SLOT_SIZE)
+
+enum exit_kind {
+	EXIT_SERVICE = 1, /* the service's main process ended */
+	EXIT_EXEC,	  /* a process started by the exec verb ended */
+	EXIT_OOM, /* an OOM kill in the container that did not end the service (no status) */
+	EXIT_GAP, /* exits that found no slot: count of them, statuses not kept */
+};
+
+enum exit_flags {
+	EXIT_CORE = 1u << 0,	     /* core dumped */
+	EXIT_OOM_SEEN = 1u << 1,     /* oom_kill grew during the run */
+	EXIT_HEALTHY = 1u << 2,	     /* the run became healthy */
+	EXIT_INFERRED = 1u << 3,     /* nobody saw the status: see cause, never invented */
+	EXIT_UNKNOWN = 1u << 4,	     /* and it can't be inferred either: status is meaningless */
+	EXIT_START_FAILED = 1u << 5, /* the service never ran: errnum and step say why */
+	EXIT_STOPPED = 1u << 6,	     /* desired was down: a stop, kill or shutdown was asked for */
+	EXIT_GROUP_KILLED = 1u << 7, /* init killed the rest because of the OOM policy */
+	EXIT_SCRUBBED = 1u << 8,     /* leftovers of the run were scrubbed before the next */
+	EXIT_DIRTY = 1u << 9,	     /* leftovers could not be scrubbed: fresh start */
+};
+
+/* Raw bytes of a counter file as they stood right after the service was reaped. */
+enum exit_raw { RAW_MEM, RAW_CPU, RAW_PIDS, RAW_PRESSURE, RAW_COUNT };
+#define RAW_BYTES 160u
+
+struct exit_record {
+	uint64_t seq; /* from 1, one per record */
+	uint32_t kind;
+	uint32_t run; /* from 1, the container's run number */
+	uint32_t flags;
+	int32_t pid;   /* in the container's pid namespace */
+	uint32_t code; /* exit code, when signal == 0 */
+	uint32_t signal;
+	int32_t errnum;	  /* EXIT_START_FAILED: errno of the failed step */
+	uint32_t step;	  /* EXIT_START_FAILED: enum spawn_step */
+	uint32_t count;	  /* exits counted into this record, at least 1 */
+	uint32_t exec_id; /* EXIT_EXEC: the id that the exec verb gave */
+	uint64_t boot_start,
+		boot_end; /* CLOCK_BOOTTIME usec; of the first and last when count > 1 */
+	uint64_t utime_usec, stime_usec;
+	uint64_t maxrss_kib;
+	uint64_t minflt, majflt;
+	uint32_t killed;  /* processes reaped after the service in the final kill */
+	uint32_t verdict; /* enum policy_action */
+	uint32_t reason;  /* enum policy_reason */
+	uint32_t pad;
+	uint64_t delay_usec; /* until the next run */
+	uint64_t oom_kills;  /* counter's value at the end of the run */
+	uint16_t raw_len[RAW_COUNT];
+	char raw[RAW_COUNT][RAW_BYTES];
+	uint32_t pad2;
+	uint32_t sum; /* exit_sum() of all before it */
+};
+_Static_assert(sizeof(struct exit_record) <= EXIT_SLOT_SIZE, "a record fits its slot");
+
+/* The step at which starting the service failed (ipc names; the CLI prints them). */
+enum spawn_step {
+	SPAWN_FORK = 1,
+	SPAWN_PIPES,
+	SPAWN_SESSION,
+	SPAWN_TTY,
+	SPAWN_STDIO,
+	SPAWN_RLIMIT,
+	SPAWN_CWD,
+	SPAWN_GROUPS,
+	SPAWN_IDS,
+	SPAWN_CAPS,
+	SPAWN_NO_NEW_PRIVS,
+	SPAWN_SECCOMP,
+	SPAWN_EXEC,
+};
+
+enum run_state { RUN_NONE, RUN_STARTING, RUN_UP, RUN_CLEANUP, RUN_DELAY, RUN_DOWN };
+
+struct shared {
+	uint64_t magic;
+	uint32_t version;
+	uint32_t size;
+	uint64_t head;	       /* seq of the newest record, 0: none */
+	uint64_t acked;	       /* highest seq that the shim has journalled */
+	uint32_t run;	       /* current or newest run, 0: none yet */
+	uint32_t state;	       /* enum run_state */
+	int32_t pid;	       /* the service's, in the container's pid namespace; 0: none */
+	uint32_t hold;	       /* no start after the next exit until released */
+	uint64_t boot_started; /* CLOCK_BOOTTIME usec of the current run's exec */
+	uint64_t mono_next;    /* RUN_DELAY: monotonic usec of the next start */
+	uint64_t oom_kills;    /* newest value of the oom_kill counter that init saw */
+	uint64_t reaped;       /* processes reaped since boot, all kinds */
+	uint64_t dropped; /* doorbells that the channel did not take (readers must look here) */
+	struct policy_state policy;
+};
+_Static_assert(sizeof(struct shared) <= SHARED_SLOTS_OFF, "the header fits its page");
+
+static inline uint64_t shared_slot(uint64_t seq)
+{
+	return SHARED_SLOTS_OFF + (seq - 1) % EXIT_SLOTS * EXIT_SLOT_SIZE;
+}
+
+/* FNV-1a, 32 bit: tells a torn or stale slot from a whole one; no protection against forgery. */
+static inline uint32_t exit_sum(const struct exit_record *r)
+{
+	const unsigned char *p = (const unsigned char *)r;
+	uint32_t h = 2166136261u;
+
+	for (size_t i = 0; i < offsetof(struct exit_record, sum); i++)
+		h = (h ^ p[i]) * 16777619u;
+	return h;
+}

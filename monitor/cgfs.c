@@ -1,0 +1,212 @@
+#include "monitor/cgfs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ipc/base/fault.h"
+#include "ipc/base/fd.h"
+#include "ipc/base/file.h"
+#include "ipc/base/mem.h"
+
+#define GROUP_DEPTH_MAX 16
+#define PATH_BYTES	512
+#define OUR_PARENT	"/holdfast/"
+#define PROCS_MAX	(4u << 20)
+
+struct group {
+	const struct cghier *hier;
+	const char *path;
+	bool populated;
+};
+
+/* ROOT PATH/FILE; file may be NULL. */
+static int join(char *buf, size_t size, const char *root, const char *path, const char *file)
+{
+	int n = snprintf(buf, size, "%s%s%s%s", root, path, file ? "/" : "", file ? file : "");
+
+	return n > 0 && (size_t)n < size ? 0 : fault(-ENAMETOOLONG, "cgroup %s", path);
+}
+
+/* Killing -- v1 ---------------------------------------------------------------------------------
+ */
+
+/* Signals every process of one group once. Numbers may be reused between the read and the kill only
+ * by processes of a group that is frozen, so none can. */
+static int signal_procs(const char *root, const char *group)
+{
+	char path[PATH_BYTES];
+	auto_free char *text = NULL;
+	ssize_t n = join(path, sizeof(path), root, group, "cgroup.procs");
+
+	if (n == 0)
+		n = file_read(AT_FDCWD, path, PROCS_MAX, &text);
+	if (n < 0)
+		return n == -ENOENT || n == -ENODEV ? 0 : (int)n;
+	for (char *p = text; *p;) {
+		long pid = strtol(p, &p, 10);
+
+		if (pid > 1)
+			kill((pid_t)pid, SIGKILL);
+		while (*p == '\n')
+			p++;
+	}
+	return 0;
+}
+
+static int kill_v1(const struct cghier *h, const char *path)
+{
+	const struct cg_place *freezer = &h->at[CG_FREEZER];
+	char state[PATH_BYTES];
+	int r;
+
+	if (!freezer->root[0])
+		return fault_plain(-EOPNOTSUPP,
+			"cgroup %s: neither cgroup.kill nor a freezer to kill it with", path);
+	r = join(state, sizeof(state), freezer->root, path, "freezer.state");
+	if (r < 0 || access(state, F_OK) < 0)
+		return r;
+	/* a v1-frozen task dies of SIGKILL only once thawed */
+	file_write(AT_FDCWD, state, "FROZEN");
+	r = signal_procs(freezer->root, path);
+	file_write(AT_FDCWD, state, "THAWED");
+	return r;
+}
+
+int cgfs_kill(const struct cghier *h, const char *path)
+{
+	char file[PATH_BYTES];
+	auto_fd
+	fd = -1;
+	int r;
+
+	if (!h->unified[0])
+		return kill_v1(h, path);
+	r = join(file, sizeof(file), h->unified, path, "cgroup.kill");
+	if (r < 0)
+		return r;
+	fd = open(file, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	if (fd < 0)
+		return fault(-errno, "open %s", file);
+	if (write(fd, "1", 1) < 0 && errno != ENODEV)
+		return fault(-errno, "write 1 to %s", file);
+	return 0;
+}
+
+/* Looking ---------------------------------------------------------------------------------------
+ */
+
+static int look(void *ctx, const char *root, bool v2)
+{
+	struct group *g = ctx;
+	char path[PATH_BYTES], text[16];
+
+	if (join(path, sizeof(path), root, g->path, "cgroup.procs") == 0 &&
+		file_read_buf(AT_FDCWD, path, text, sizeof(text)) > 0)
+		g->populated = true;
+	return 0;
+}
+
+bool cgfs_populated(const struct cghier *h, const char *path)
+{
+	struct group g = {.hier = h, .path = path};
+
+	cghier_each(h, look, &g);
+	return g.populated;
+}
+
+/* Removing --------------------------------------------------------------------------------------
+ */
+
+/* Depth first: only directories can be removed in cgroupfs, files go with them. */
+static int remove_tree(const char *dir, int depth)
+{
+	struct dirent *e;
+	int r = 0;
+	DIR *d;
+
+	if (rmdir(dir) == 0 || errno == ENOENT)
+		return 0;
+	if (errno != EBUSY && errno != ENOTEMPTY)
+		return fault(-errno, "rmdir %s", dir);
+	if (depth > GROUP_DEPTH_MAX)
+		return fault(-ELOOP, "rmdir %s", dir);
+	d = opendir(dir);
+	if (!d)
+		return errno == ENOENT ? 0 : fault(-errno, "open %s", dir);
+	while (r == 0 && (e = readdir(d))) {
+		char child[1024];
+
+		if (e->d_type != DT_DIR || e->d_name[0] == '.')
+			continue;
+		if (snprintf(child, sizeof(child), "%s/%s", dir, e->d_name) >= (int)sizeof(child))
+			r = fault(-ENAMETOOLONG, "rmdir %s", dir);
+		else
+			r = remove_tree(child, depth + 1);
+	}
+	closedir(d);
+	if (r == 0 && rmdir(dir) < 0 && errno != ENOENT)
+		r = fault(-errno, "rmdir %s", dir);
+	return r;
+}
+
+static int remove_group(void *ctx, const char *root, bool v2)
+{
+	const struct group *g = ctx;
+	size_t top = strlen(root);
+	char dir[PATH_BYTES], *slash;
+	int r = join(dir, sizeof(dir), root, g->path, NULL);
+
+	if (r == 0)
+		r = remove_tree(dir, 0);
+	if (r < 0)
+		return r;
+	/* Parents of our own making, when this was the last group in them. Another's are not ours.
+	 */
+	while (strncmp(g->path, OUR_PARENT, strlen(OUR_PARENT)) == 0 &&
+		(slash = strrchr(dir, '/')) && slash > dir + top) {
+		*slash = '\0';
+		if (rmdir(dir) < 0)
+			break;
+	}
+	return 0;
+}
+
+int cgfs_remove(const struct cghier *h, const char *path)
+{
+	struct group g = {.hier = h, .path = path};
+
+	if (path[0] != '/' || path[1] == '\0')
+		return fault_plain(-EINVAL, "cgroup \"%s\": never the root group", path);
+	return cghier_each(h, remove_group, &g);
+}
+
+int cgfs_oom_kills(const struct cghier *h, const char *path, uint64_t *ret)
+{
+	const struct cg_place *memory = &h->at[CG_MEMORY];
+	char file[PATH_BYTES], text[512];
+	const char *at;
+	ssize_t n;
+
+	if (!memory->root[0])
+		return fault_plain(-EOPNOTSUPP, "this host has no memory controller");
+	n = join(file, sizeof(file), memory->root, path,
+		memory->v2 ? "memory.events" : "memory.oom_control");
+	if (n == 0)
+		n = file_read_buf(AT_FDCWD, file, text, sizeof(text));
+	if (n < 0)
+		return (int)n;
+	at = strstr(text, "\noom_kill "); /* never the first line, and not oom_kill_disable */
+	if (!at)
+		return fault_plain(-ENODATA, "%s: no oom_kill line", file);
+	*ret = strtoull(at + strlen("\noom_kill "), NULL, 10);
+	return 0;
+}

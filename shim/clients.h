@@ -1,0 +1,37 @@
+/* The connections on the container's socket, and what their requests do. The keeper holds each of
+ * them too: a client does not notice that a shim died. A request stays in the socket until it has
+ * been answered, so a successor finds it; only a stdin chunk is taken off first (never written
+ * twice). */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ipc/base/loop.h"
+#include "ipc/verbs.h"
+
+struct shim;
+
+struct client {
+	struct client *next; /* clients::first */
+	struct shim *shim;
+	struct loop_io io;
+	struct held_conn peer;
+	bool waits;   /* for the end, as far as we know: an inherited one may */
+	bool removes; /* it asked for the removal: the end does not wait for it */
+	bool doomed;  /* closed at the end of this turn */
+	uint64_t stdin_tag;
+	uint32_t stdin_len, stdin_done; /* a chunk that the service has not taken yet */
+	unsigned char *stdin_chunk;	/* owned; NULL: none */
+};
+
+struct clients {
+	struct client *first;
+	struct loop_io stdin_room; /* writable: a waiting chunk may go on */
+};
+
+/* Takes over fd. */
+void clients_add(struct shim *s, struct held_conn peer, int fd, bool inherited);
+void clients_broadcast(struct shim *s, uint16_t verb, const void *body, size_t len);
+void clients_progress(struct shim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+bool clients_waiting(const struct shim *s); /* somebody still reads output until the end */

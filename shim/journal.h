@@ -1,0 +1,30 @@
+/* The writer of a container's journal (format: ipc/record.h). One writer at a time, under the lock.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ipc/history.h"
+
+struct journal {
+	int dirfd; /* not owned: the state directory */
+	int fd;
+	uint64_t end;  /* where the next record goes */
+	uint32_t lost; /* records that could not be written (disk full); told when one can be again
+			*/
+	int err;       /* why */
+	struct history now; /* everything written so far, folded */
+};
+
+/* Opens or creates it; a torn tail is cut off. 0: it was there; 1: it is new; or a fault. */
+int journal_open(struct journal *j, int state_dirfd, const char *id);
+void journal_finish(struct journal *j);
+
+/* Appends one record and folds it. A record that the disk does not take is folded all the same and
+ * counted: supervision goes on. */
+void journal_append(struct journal *j, enum record_type type, uint8_t flags, uint32_t run,
+	const void *body, size_t len);
+
+/* RECORD_WARNING with a sentence, which also goes to the log. */
+void journal_warn(struct journal *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

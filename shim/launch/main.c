@@ -1,0 +1,193 @@
+/* holdfast-launch: makes one sandbox and its PID 1, reports to the keeper, leaves. Whatever goes
+ * wrong becomes one LAUNCH_RESULT with the step's name; nothing is left behind but cgroup
+ * directories, which the shim has journalled and removes. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ipc/base/clock.h"
+#include "ipc/base/fault.h"
+#include "ipc/base/fd.h"
+#include "ipc/base/log.h"
+#include "ipc/base/mem.h"
+#include "ipc/base/proc.h"
+#include "ipc/channel.h"
+#include "shim/launch/launch.h"
+#include "shim/launch/recipe.h"
+
+enum { FD_CHANNEL = 3, FD_STATE, FD_INIT_CHANNEL, FD_SHARED, FD_INIT_EXE, FD_FIRST_OWN };
+
+void launch_warn(struct launch *l, const char *fmt, ...)
+{
+	size_t at = strlen(l->warnings), room = sizeof(l->warnings) - at;
+	char line[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	l->warned++;
+	if (strlen(line) + 2 <= room)
+		snprintf(l->warnings + at, room, "%s%s", at ? "\n" : "", line);
+}
+
+int launch_hold(const struct launch *l, uint32_t kind, uint64_t key, int fd)
+{
+	struct held held = {.kind = kind, .key = key};
+	int r = channel_send(l->channel, LAUNCH_HOLD, l->nonce, &held, sizeof(held), &fd, 1);
+
+	return r < 0 ? fault(r, "deposit descriptor %u with the keeper", kind) : 0;
+}
+
+uint32_t launch_root_id(const struct launch *l, struct plan_range map)
+{
+	const struct sandbox_idmap *m = sandbox_range(l->sb, map, sizeof(*m));
+
+	for (uint32_t i = 0; i < map.count; i++)
+		if (m[i].inside == 0)
+			return m[i].outside;
+	return 0;
+}
+
+static int report(struct launch *l, uint32_t outcome, int err, const char *step, const char *text)
+{
+	struct launch_result r = {
+		.nonce = l->nonce,
+		.outcome = outcome,
+		.err = err,
+		.pid = outcome == LAUNCH_OK ? l->pid : 0,
+		.warnings = l->warned,
+	};
+
+	snprintf(r.step, sizeof(r.step), "%s", step);
+	snprintf(r.text, sizeof(r.text), "%s", text);
+	return channel_send(l->channel, LAUNCH_RESULT, l->nonce, &r, sizeof(r), NULL, 0);
+}
+
+/* The child must not outlive a failed recipe; the keeper, its parent, reaps it. */
+static int fail(struct launch *l, const char *step, int err)
+{
+	char text[1024];
+
+	snprintf(text, sizeof(text), "%s", fault_text());
+	if (l->pidfd >= 0)
+		pidfd_kill(l->pidfd, SIGKILL);
+	log_warn("launch: %s: %s", step, text);
+	report(l, LAUNCH_FAILED, err, step, text);
+	return 0;
+}
+
+/* The creator of the socket pair is the keeper that started us (SO_PEERCRED is taken then). */
+static int check_inherited(struct launch *l)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(l->channel, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0)
+		return fault(-errno, "descriptor %d is not the keeper's channel", l->channel);
+	l->keeper = getppid();
+	if (cred.pid != l->keeper)
+		return fault_plain(
+			-ESRCH, "the keeper %d is gone (parent is %d)", cred.pid, l->keeper);
+	for (int fd = FD_STATE; fd < FD_FIRST_OWN; fd++)
+		if (fcntl(fd, F_GETFD) < 0 &&
+			!(fd == FD_INIT_EXE && launch_flag(l, SETTINGS_NO_INIT)))
+			return fault(-errno, "descriptor %d", fd);
+	return 0;
+}
+
+static void launch_init(struct launch *l)
+{
+	const char *nonce = getenv("HOLDFAST_NONCE");
+
+	*l = (struct launch){
+		.nonce = nonce ? strtoull(nonce, NULL, 10) : 0,
+		.channel = FD_CHANNEL,
+		.state = FD_STATE,
+		.init_channel = FD_INIT_CHANNEL,
+		.shared = FD_SHARED,
+		.init_exe = FD_INIT_EXE,
+		.exe = -1,
+		.root = -1,
+		.dev = -1,
+		.null_mount = -1,
+		.null = -1,
+		.sync = -1,
+		.pidfd = -1,
+		.here = -1,
+		.proc = -1,
+		.devpts = -1,
+		.tty_peer = -1,
+		.tty = -1,
+		.stdio = {-1, -1, -1},
+	};
+	for (int i = 0; i < PLAN_FD_LIMIT; i++)
+		l->counters[i] = -1;
+	for (int i = 0; i < GROUPS; i++)
+		l->group[i].dir = l->group[i].view = -1;
+}
+
+/* HOLDFAST_LAUNCH_TRACE=1: where the time goes, a line per step on stderr (shim.log). */
+static void trace(const char *step, uint64_t *last)
+{
+	uint64_t now = now_mono();
+
+	if (getenv("HOLDFAST_LAUNCH_TRACE"))
+		dprintf(STDERR_FILENO, "launch-trace %s %llu us\n", step,
+			(unsigned long long)(now - *last));
+	*last = now;
+}
+
+static int take_steps(struct launch *l)
+{
+	uint64_t last = now_mono();
+	int r;
+
+	for (size_t i = 0; i < parent_step_count; i++) {
+		r = parent_steps[i].run(l);
+		if (r < 0)
+			return fail(l, parent_steps[i].name, r);
+		if (r > 0) /* the child has reported by itself */
+			return 0;
+		trace(parent_steps[i].name, &last);
+	}
+	return report(l, LAUNCH_OK, 0, "", l->warnings);
+}
+
+int main(int argc, char **argv)
+{
+	static struct launch l;
+	uint64_t start = now_mono();
+	int r;
+
+	launch_init(&l);
+	log_init("holdfast-launch", argc > 1 ? argv[1] : NULL);
+	signal(SIGPIPE, SIG_IGN);
+	/* A process inside that could trace this one would own the host. */
+	prctl(PR_SET_DUMPABLE, 0);
+	fd_cloexec_all(FD_CHANNEL);
+	r = settings_read(l.state, &l.set);
+	if (r < 0)
+		return report(&l, LAUNCH_BAD_CONFIG, r, "settings", fault_text());
+	r = check_inherited(&l);
+	if (r < 0)
+		return fail(&l, "descriptors", r);
+	r = reader_run(l.state, &l.set, &l.in);
+	if (r < 0)
+		return report(&l, r == -EINVAL ? LAUNCH_BAD_CONFIG : LAUNCH_FAILED, r, "config",
+			fault_text());
+	l.sb = l.in.sandbox;
+	if (l.sb->outcome != LAUNCH_OK)
+		return report(&l, LAUNCH_BAD_CONFIG, -EINVAL, "config", l.sb->error);
+	l.warned = l.sb->warned;
+	snprintf(l.warnings, sizeof(l.warnings), "%s", l.sb->warnings);
+	trace("config", &start);
+	return take_steps(&l) < 0;
+}

@@ -1,0 +1,123 @@
+/* What config.json may say and we do not do. Silence would be a lie: what changes security or
+ * behaviour is refused by name with the cure, what is harmless is told as a warning. */
+#include <string.h>
+
+#include "ipc/base/mem.h"
+#include "shim/launch/bundle.h"
+
+enum verdict { KNOWN, IGNORED, WARN, REFUSE, REFUSE_LSM };
+
+static const struct rule {
+	const char *of, *key;
+	enum verdict verdict;
+	const char *why;
+} rules[] = {
+	{"", "ociVersion", KNOWN, ""},
+	{"", "process", KNOWN, ""},
+	{"", "root", KNOWN, ""},
+	{"", "hostname", KNOWN, ""},
+	{"", "domainname", KNOWN, ""},
+	{"", "mounts", KNOWN, ""},
+	{"", "linux", KNOWN, ""},
+	{"", "annotations", IGNORED, ""},
+	{"", "hooks", REFUSE,
+		"hooks are not run (remove them, and do their work before the start)"},
+	{"", "vm", REFUSE, "this is for virtual machines (remove it)"},
+	{"", "windows", REFUSE, "this is for another system (remove it)"},
+	{"", "solaris", REFUSE, "this is for another system (remove it)"},
+	{"", "zos", REFUSE, "this is for another system (remove it)"},
+	{"process", "terminal", KNOWN, ""},
+	{"process", "consoleSize", KNOWN, ""},
+	{"process", "cwd", KNOWN, ""},
+	{"process", "env", KNOWN, ""},
+	{"process", "args", KNOWN, ""},
+	{"process", "commandLine", IGNORED, ""},
+	{"process", "user", KNOWN, ""},
+	{"process", "rlimits", KNOWN, ""},
+	{"process", "capabilities", KNOWN, ""},
+	{"process", "noNewPrivileges", KNOWN, ""},
+	{"process", "oomScoreAdj", KNOWN, ""},
+	{"process", "apparmorProfile", REFUSE_LSM, "labels are not supported yet (remove it)"},
+	{"process", "selinuxLabel", REFUSE_LSM, "labels are not supported yet (remove it)"},
+	{"process", "scheduler", REFUSE, "not supported (use linux.resources.cpu)"},
+	{"process", "ioPriority", WARN, "not supported, left as it is"},
+	{"process", "execCPUAffinity", WARN, "not supported, left as it is"},
+	{"linux", "namespaces", KNOWN, ""},
+	{"linux", "uidMappings", KNOWN, ""},
+	{"linux", "gidMappings", KNOWN, ""},
+	{"linux", "devices", KNOWN, ""},
+	{"linux", "cgroupsPath", IGNORED, ""}, /* settings say where */
+	{"linux", "resources", KNOWN, ""},
+	{"linux", "sysctl", KNOWN, ""},
+	{"linux", "seccomp", KNOWN, ""},
+	{"linux", "rootfsPropagation", KNOWN, ""},
+	{"linux", "maskedPaths", KNOWN, ""},
+	{"linux", "readonlyPaths", KNOWN, ""},
+	{"linux", "mountLabel", REFUSE_LSM, "labels are not supported yet (remove it)"},
+	{"linux", "intelRdt", REFUSE, "cache and bandwidth classes are not supported (remove it)"},
+	{"linux", "personality", REFUSE, "not supported (remove it)"},
+	{"linux", "timeOffsets", REFUSE, "time namespaces are not supported (remove it)"},
+	{"linux", "netDevices", REFUSE, "not supported (move the devices by hand)"},
+	{"linux", "memoryPolicy", WARN, "not supported, left as it is"},
+	{"linux.resources", "memory", KNOWN, ""},
+	{"linux.resources", "cpu", KNOWN, ""},
+	{"linux.resources", "pids", KNOWN, ""},
+	{"linux.resources", "devices", KNOWN, ""},
+	{"linux.resources", "unified", KNOWN, ""},
+	{"linux.resources", "blockIO", WARN, "not supported, no limit on block I/O"},
+	{"linux.resources", "hugepageLimits", WARN, "not supported, no limit on huge pages"},
+	{"linux.resources", "network", WARN, "not supported, no class or priority"},
+	{"linux.resources", "rdma", WARN, "not supported, no limit"},
+};
+
+struct scan {
+	struct bundle *b;
+	const char *of;
+	const struct node *node;
+};
+
+static int judge(struct scan *s, const struct rule *r, const struct node *value)
+{
+	if (r->verdict == KNOWN || r->verdict == IGNORED || node_empty(value))
+		return 0;
+	if (r->verdict == WARN || (r->verdict == REFUSE_LSM && !s->b->has_lsm)) {
+		bundle_warn(s->b, "config.json: %s: %s", value->name,
+			r->verdict == WARN ? r->why : "no effect, this host has no such module");
+		return 0;
+	}
+	return node_fault(value, NULL, "%s", r->why);
+}
+
+static int member(void *ctx, const char *key, const struct node *value)
+{
+	struct scan *s = ctx;
+
+	for (size_t i = 0; i < array_size(rules); i++)
+		if (strcmp(rules[i].of, s->of) == 0 && strcmp(rules[i].key, key) == 0)
+			return judge(s, &rules[i], value);
+	if (!node_empty(value))
+		bundle_warn(s->b, "config.json: %.100s: unknown, ignored", value->name);
+	return 0;
+}
+
+static int scan(struct bundle *b, const char *of, const struct node *node)
+{
+	struct scan s = {.b = b, .of = of, .node = node};
+
+	return node_each(node, member, &s);
+}
+
+int bundle_refuse(struct bundle *b)
+{
+	struct node process, linux_, resources;
+	int r = scan(b, "", &b->root);
+
+	if (r == 0 && (r = node_object(&b->root, "process", &process)) == 1)
+		r = scan(b, "process", &process);
+	if (r == 0 && (r = node_object(&b->root, "linux", &linux_)) == 1) {
+		r = scan(b, "linux", &linux_);
+		if (r == 0 && (r = node_object(&linux_, "resources", &resources)) == 1)
+			r = scan(b, "linux.resources", &resources);
+	}
+	return r < 0 ? r : 0;
+}

@@ -1,0 +1,295 @@
+/* The shim's side of PID 1's channel. What init says are doorbells: what counts stands in the
+ * shared memory, and all of it is treated as coming from a stranger. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ipc/base/clock.h"
+#include "ipc/base/fault.h"
+#include "ipc/base/fd.h"
+#include "ipc/base/file.h"
+#include "ipc/base/log.h"
+#include "ipc/base/mem.h"
+#include "ipc/base/proc.h"
+#include "shim/shim.h"
+
+#define REAP_WAIT_USEC USEC_PER_SEC
+
+int link_init_send(struct shim *s, uint16_t verb, uint64_t tag, const void *body, size_t len)
+{
+	int r;
+
+	if (!s->init.loop || s->init.fd < 0)
+		return -ENOTCONN;
+	r = channel_send(s->init.fd, verb, tag, body, len, NULL, 0);
+	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
+		log_warn("init: %s: %s", verb_name(verb), strerror(-r));
+	return r;
+}
+
+int link_init_map(struct shim *s, int memfd)
+{
+	struct stat st;
+	void *map;
+
+	if (fstat(memfd, &st) < 0 || st.st_size < (off_t)SHARED_SIZE) {
+		close(memfd);
+		return fault_plain(-EBADMSG, "shared memory: too small");
+	}
+	map = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+	if (map == MAP_FAILED) {
+		close(memfd);
+		return fault(-errno, "map the shared memory");
+	}
+	if (s->shared)
+		munmap(s->shared, sizeof(struct shared));
+	fd_close(&s->shared_fd);
+	s->shared_fd = memfd;
+	s->shared = map;
+	return 0;
+}
+
+/* What init says --------------------------------------------------------------------------------
+ */
+
+static void on_hello(struct shim *s, struct packet *p)
+{
+	struct init_hello b;
+
+	memcpy(&b, p->body, sizeof(b));
+	exits_read(s, b.head, UINT32_MAX);
+}
+
+static void on_reply(struct shim *s, struct packet *p)
+{
+	struct reply r;
+
+	memcpy(&r, p->body, sizeof(r));
+	if (s->stop_tag && p->h.tag == s->stop_tag) {
+		s->stop_tag = 0;
+		loop_timer_cancel(&s->stop_timer);
+	}
+	if (r.err < 0 && !shim_has_init(s))
+		s->start_errno = -r.err;
+}
+
+static void hold(struct shim *s, enum held_kind kind, uint64_t key, int fd)
+{
+	struct held name = {.kind = kind, .key = key};
+
+	link_keeper_send(s, KEEPER_HOLD, &name, sizeof(name), fd);
+}
+
+static void on_pipes(struct shim *s, struct packet *p)
+{
+	struct init_pipes b;
+
+	memcpy(&b, p->body, sizeof(b));
+	if (b.reused)
+		return; /* the pair is here already */
+	for (int i = 0; i < LOG_STREAMS; i++) {
+		struct pump_run run = {.run = b.run,
+			.fd = packet_take_fd(p, (unsigned)i),
+			.tty = -1,
+			.tty_in = -1};
+
+		hold(s, i == LOG_STDOUT ? HELD_STDOUT : HELD_STDERR, b.run, run.fd);
+		pump_add(&s->pump, (enum log_stream)i, run);
+	}
+}
+
+/* The terminal is one for all runs; the pipe behind it is held, so that bytes that have left the
+ * terminal survive us. */
+static void pump_terminal(struct shim *s, uint32_t run)
+{
+	if (s->tty < 0)
+		return;
+	if (s->tty_pipe[0] < 0) {
+		if (pipe2(s->tty_pipe, O_CLOEXEC | O_NONBLOCK) < 0) {
+			log_error("terminal: pipe: %s", strerror(errno));
+			return;
+		}
+		hold(s, HELD_TTY_PIPE_RD, 0, s->tty_pipe[0]);
+		hold(s, HELD_TTY_PIPE_WR, 0, s->tty_pipe[1]);
+	}
+	pump_add(&s->pump, LOG_STDOUT,
+		(struct pump_run){
+			.run = run,
+			.fd = fcntl(s->tty_pipe[0], F_DUPFD_CLOEXEC, 0),
+			.tty = fcntl(s->tty, F_DUPFD_CLOEXEC, 0),
+			.tty_in = fcntl(s->tty_pipe[1], F_DUPFD_CLOEXEC, 0),
+		});
+}
+
+static void on_started(struct shim *s, struct packet *p)
+{
+	auto_fd
+	pidfd = packet_take_fd(p, 0);
+	struct init_started b;
+	struct rec_started rec;
+
+	memcpy(&b, p->body, sizeof(b));
+	pump_terminal(s, b.run);
+	exits_read(s, UINT64_MAX, b.run); /* should a doorbell have been lost */
+	s->service_pid = pidfd_pid(pidfd);
+	if (s->journal.now.run != b.run || s->journal.now.pid != s->service_pid) {
+		rec = (struct rec_started){
+			.pid = s->service_pid,
+			.init_pid = s->journal.now.init_pid,
+			.boot_usec = b.boot_usec,
+		};
+		journal_append(&s->journal, RECORD_STARTED, 0, b.run, &rec, sizeof(rec));
+	}
+	shim_event(s, LIFE_ON_STARTED);
+}
+
+static void on_record(struct shim *s, struct packet *p)
+{
+	struct u64_req b;
+
+	memcpy(&b, p->body, sizeof(b));
+	exits_read(s, b.value, UINT32_MAX);
+}
+
+static void on_waiting(struct shim *s, struct packet *p)
+{
+	struct init_waiting b;
+
+	memcpy(&b, p->body, sizeof(b));
+	journal_append(&s->journal, RECORD_WAITING, 0, b.run, &b, sizeof(b));
+	clients_progress(
+		s, "%s: waiting for %u processes of run %u to die", s->settings.id, b.left, b.run);
+}
+
+static const struct {
+	uint16_t verb;
+	void (*handle)(struct shim *s, struct packet *p);
+} handlers[] = {
+	{INIT_HELLO, on_hello},
+	{INIT_REPLY, on_reply},
+	{INIT_PIPES, on_pipes},
+	{INIT_STARTED, on_started},
+	{INIT_RECORD, on_record},
+	{INIT_WAITING, on_waiting},
+};
+
+/* Without init the channel's other end is the service-to-be: it closes when the exec succeeds (or
+ * when it has died, which the pidfd tells). */
+static void channel_closed(struct shim *s)
+{
+	bool alive = s->init_pidfd.loop && s->init_pidfd.fd >= 0 && !pidfd_dead(s->init_pidfd.fd);
+	struct rec_started rec;
+
+	loop_io_finish(&s->init);
+	link_keeper_drop(s, HELD_INIT_CHANNEL, 0);
+	if (shim_has_init(s) || !alive || s->start_errno || s->phase != PHASE_STARTING ||
+		!s->shared)
+		return;
+	s->service_pid = s->journal.now.init_pid;
+	s->shared->boot_started = now_boot();
+	pump_terminal(s, s->shared->run);
+	rec = (struct rec_started){
+		.pid = s->service_pid,
+		.init_pid = s->service_pid,
+		.boot_usec = s->shared->boot_started,
+	};
+	journal_append(&s->journal, RECORD_STARTED, 0, s->shared->run, &rec, sizeof(rec));
+	shim_event(s, LIFE_ON_STARTED);
+}
+
+void link_init_drain(struct shim *s)
+{
+	struct packet p;
+	int r;
+
+	while (s->init.loop && s->init.fd >= 0 &&
+		(r = channel_recv(s->init.fd, &p, 1)) != -EAGAIN) {
+		if (r > 0) {
+			if (verb_check(FROM_INIT, &p.h))
+				for (size_t i = 0; i < array_size(handlers); i++)
+					if (handlers[i].verb == p.h.verb)
+						handlers[i].handle(s, &p);
+			packet_finish(&p);
+		} else if (r != -EBADMSG) {
+			channel_closed(s);
+		}
+	}
+}
+
+static void on_channel(struct loop_io *io)
+{
+	link_init_drain(io->ctx);
+}
+
+void link_init_attach(struct shim *s, int channel)
+{
+	loop_io_finish(&s->init);
+	loop_io_start(&s->init, &s->loop, channel, on_channel, s);
+}
+
+/* The end of PID 1 ------------------------------------------------------------------------------
+ */
+
+static void on_reap_timer(struct loop_timer *t)
+{
+	struct shim *s = t->ctx;
+
+	s->init_exited = true;
+	link_init_drain(s);
+	exits_read(s, EXITS_ALL);
+	shim_event(s, LIFE_ON_INIT_GONE);
+}
+
+static pid_t parent_of(pid_t pid)
+{
+	char path[32], text[512];
+	const char *p;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if (file_read_buf(AT_FDCWD, path, text, sizeof(text)) < 0)
+		return -1;
+	p = strrchr(text, ')');
+	return p ? (pid_t)strtol(p + 4, NULL, 10) : -1; /* ") S PPID" */
+}
+
+/* The keeper reaps its child and tells the status. An init that outlived its keeper has a stranger
+ * for parent: nobody will tell, and there is nothing to wait for. */
+static void on_pidfd(struct loop_io *io)
+{
+	struct shim *s = io->ctx;
+
+	loop_io_finish(io);
+	if (!s->init_exited)
+		loop_timer_set(&s->reap_timer, s->init_is_keepers ? REAP_WAIT_USEC : 0);
+}
+
+void link_init_watch(struct shim *s, int pidfd)
+{
+	loop_io_finish(&s->init_pidfd);
+	s->init_is_keepers = parent_of(pidfd_pid(pidfd)) == s->hello.keeper_pid;
+	loop_timer_init(&s->reap_timer, &s->loop, on_reap_timer, s);
+	loop_io_start(&s->init_pidfd, &s->loop, pidfd, on_pidfd, s);
+}
+
+void link_init_forget(struct shim *s)
+{
+	static const enum held_kind kinds[] = {HELD_INIT_CHANNEL, HELD_INIT_PIDFD, HELD_TTY,
+		HELD_TTY_PIPE_RD, HELD_TTY_PIPE_WR, HELD_STDIN};
+
+	for (size_t i = 0; i < array_size(kinds); i++)
+		link_keeper_drop(s, kinds[i], 0);
+	loop_io_finish(&s->init);
+	loop_io_finish(&s->init_pidfd);
+	loop_timer_cancel(&s->reap_timer);
+	fd_close(&s->tty);
+	fd_close(&s->tty_pipe[0]);
+	fd_close(&s->tty_pipe[1]);
+	fd_close(&s->stdin_fd);
+	s->service_pid = 0;
+}

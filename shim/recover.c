@@ -1,0 +1,123 @@
+/* Where a shim finds its container when it comes to life: the journal says what was intended and
+ * seen, the keeper what is held, the shared memory and the kernel what is true now. */
+#include <signal.h>
+#include <string.h>
+
+#include "ipc/base/fault.h"
+#include "ipc/base/fd.h"
+#include "ipc/base/log.h"
+#include "ipc/base/proc.h"
+#include "monitor/cgfs.h"
+#include "shim/shim.h"
+
+/* The sandbox stands (or stood a moment ago): which of its phases is it in? */
+static enum life_phase phase_of_sandbox(const struct shim *s)
+{
+	const struct history *h = &s->journal.now;
+
+	if (h->state == LIFE_LAUNCHED)
+		return h->stopping ? PHASE_STOPPING : PHASE_STARTING;
+	if (h->state == LIFE_BACKOFF && h->last.action == POLICY_STAY_DOWN)
+		return PHASE_LEAVE_DOWN;
+	if (h->state == LIFE_BACKOFF && h->last.action == POLICY_START_FRESH)
+		return h->stopping ? PHASE_LEAVE_DOWN : PHASE_LEAVE_FRESH;
+	if (h->stopping)
+		return PHASE_STOPPING;
+	return h->state == LIFE_BACKOFF ? PHASE_DELAY : PHASE_RUNNING;
+}
+
+static void rejoin(struct shim *s)
+{
+	shim_set_phase(s, phase_of_sandbox(s));
+	if (s->journal.now.state == LIFE_LAUNCHED)
+		link_init_send(s, INIT_START, 0, NULL, 0); /* a second one does nothing */
+	if (s->phase == PHASE_STOPPING) {
+		/* intended, perhaps never delivered */
+		s->stop = (struct stop_req){.signo = s->settings.stop_signal,
+			.has_grace = 1,
+			.grace_usec = s->settings.stop_grace_usec};
+		stop_pass_on(s);
+	}
+	link_init_send(s, INIT_SYNC, 0, NULL, 0);
+	s->service_pid = s->journal.now.pid;
+	link_init_drain(s);
+}
+
+/* A launch was intended. The keeper tells its outcome; if it never heard of it, it is asked now. */
+static void rejoin_launch(struct shim *s)
+{
+	struct launch_req req = {.nonce = s->launch_nonce};
+
+	shim_set_phase(s, s->journal.now.stopping ? PHASE_ABORTING : PHASE_LAUNCHING);
+	if (s->hello.launch_nonce == s->launch_nonce)
+		return;
+	if (cgfs_kill(&s->hier, s->settings.cgroup) < 0)
+		log_warn("%s", fault_text());
+	link_keeper_send(s, KEEPER_LAUNCH, &req, sizeof(req), -1);
+}
+
+/* PID 1 by its journalled identity: a pid alone may be somebody else's by now. */
+static void kill_orphan(const struct history *h)
+{
+	auto_fd
+	pidfd = h->init_pid > 1 ? pidfd_open_pid(h->init_pid) : -1;
+
+	if (pidfd >= 0 && h->init_starttime && proc_starttime(h->init_pid) == h->init_starttime)
+		pidfd_kill(pidfd, SIGKILL);
+}
+
+/* Supervisors and sandbox all died, or the host went down: nobody saw how it ended. */
+static void lost(struct shim *s, bool same_boot, const char *why)
+{
+	journal_warn(&s->journal, "%s", why);
+	if (s->shared && s->journal.now.run > s->shared->run)
+		s->shared->run = s->journal.now.run;
+	if (s->shared && s->journal.now.exit_seq > s->shared->head)
+		s->shared->head = s->shared->acked = s->journal.now.exit_seq;
+	if (s->shared && s->journal.now.stopping)
+		s->shared->policy.down = 1;
+	if (same_boot)
+		kill_orphan(&s->journal.now);
+	if (cgfs_kill(&s->hier, s->settings.cgroup) < 0)
+		log_warn("%s", fault_text());
+	shim_set_phase(s, PHASE_DECIDE);
+	exits_decide(s);
+}
+
+static void resume_fresh(struct shim *s)
+{
+	s->fresh_delay_usec = s->journal.now.last.delay_usec;
+	shim_set_phase(s, PHASE_DECIDE);
+	shim_event(s, s->journal.now.last.action == POLICY_START_FRESH && !s->journal.now.stopping
+			      ? LIFE_ON_EXIT_FRESH
+			      : LIFE_ON_EXIT_DOWN);
+}
+
+int shim_recover(struct shim *s, bool fresh_journal)
+{
+	const struct history *h = &s->journal.now;
+	char boot[BOOT_ID_LEN + 1];
+	int r = boot_id(boot);
+
+	if (r < 0)
+		return r;
+	s->launch_nonce = h->launch_nonce;
+	link_keeper_send(s, KEEPER_READY, NULL, 0, -1);
+	if (fresh_journal || h->state == LIFE_NEW) {
+		shim_set_phase(s, PHASE_NEW);
+	} else if (h->state == LIFE_DOWN) {
+		shim_set_phase(s, PHASE_DOWN);
+		retire_begin(s);
+	} else if (strcmp(boot, h->boot_id) != 0) {
+		lost(s, false, "the host was restarted: the container is gone");
+	} else if (h->state == LIFE_LAUNCHING) {
+		rejoin_launch(s);
+	} else if (h->init_pid == 0 || (h->state == LIFE_BACKOFF && !s->init_pidfd.loop)) {
+		resume_fresh(s); /* its sandbox is gone and its exit is journalled */
+	} else if (s->init_pidfd.loop) {
+		rejoin(s);
+	} else {
+		lost(s, true, "keeper and shim died: the container can't be supervised any more");
+	}
+	return 0;
+}

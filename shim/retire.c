@@ -1,0 +1,162 @@
+/* The ends: taking a sandbox away after PID 1 has ended, and leaving altogether. Every step can be
+ * done twice: a shim that dies in between leaves the rest to the next. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ipc/base/clock.h"
+#include "ipc/base/fault.h"
+#include "ipc/base/fd.h"
+#include "ipc/base/file.h"
+#include "ipc/base/log.h"
+#include "ipc/fds.h"
+#include "monitor/cgfs.h"
+#include "shim/shim.h"
+
+#define CLEAN_FIRST_USEC (2 * USEC_PER_MSEC)
+#define CLEAN_MAX_USEC	 (500 * USEC_PER_MSEC)
+#define STUCK_USEC	 (30 * USEC_PER_SEC)
+#define LINGER_USEC	 (10 * USEC_PER_SEC)
+
+/* The sandbox -----------------------------------------------------------------------------------
+ */
+
+static void clean_try(struct shim *s)
+{
+	uint64_t waited = now_mono() - s->clean_since;
+	int r;
+
+	if (cgfs_kill(&s->hier, s->settings.cgroup) < 0)
+		log_warn("%s", fault_text());
+	r = cgfs_remove(&s->hier, s->settings.cgroup);
+	if (r < 0 && waited < STUCK_USEC) {
+		/* dying takes the kernel a moment; there is no event for "can be removed now" on v1
+		 */
+		loop_timer_set(&s->clean_timer, waited < CLEAN_FIRST_USEC ? CLEAN_FIRST_USEC
+						: waited < CLEAN_MAX_USEC ? waited
+									  : CLEAN_MAX_USEC);
+		return;
+	}
+	if (r < 0)
+		journal_warn(&s->journal, "%s: given up after 30 s, it stays behind", fault_text());
+	shim_event(s, LIFE_ON_CLEAN);
+}
+
+static void on_clean_timer(struct loop_timer *t)
+{
+	clean_try(t->ctx);
+}
+
+void clean_begin(struct shim *s)
+{
+	pump_run_dead(&s->pump, s->shared ? s->shared->run : UINT32_MAX);
+	link_init_forget(s);
+	loop_timer_init(&s->clean_timer, &s->loop, on_clean_timer, s);
+	s->clean_since = now_mono();
+	clean_try(s);
+}
+
+/* Everything ------------------------------------------------------------------------------------
+ */
+
+static void remove_logs(struct shim *s)
+{
+	/* pump and sinks hold what they have open; names are all that goes */
+	int r = dir_remove(AT_FDCWD, s->settings.log_dir);
+
+	if (r < 0)
+		log_warn("%s", fault_text());
+}
+
+/* Renamed first: nobody finds a half-removed container under its name. */
+static void remove_state(struct shim *s)
+{
+	char gone[ID_MAX + 16];
+	auto_fd
+	parent = openat(SHIM_FD_STATE, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat ours, named;
+
+	if (parent < 0 || fstat(SHIM_FD_STATE, &ours) < 0 ||
+		fstatat(parent, s->settings.id, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
+		ours.st_ino != named.st_ino || ours.st_dev != named.st_dev) {
+		log_warn("state directory: not where it was, left alone");
+		return;
+	}
+	snprintf(gone, sizeof(gone), ".%s.gone", s->settings.id);
+	if (renameat(parent, s->settings.id, parent, gone) < 0 || dir_remove(parent, gone) < 0)
+		log_warn("state directory: %s", fault_text());
+}
+
+static void leave(struct shim *s)
+{
+	s->retired = true;
+	/* without `enabled` the keeper revives nobody: from here on we may die anywhere */
+	unlinkat(SHIM_FD_STATE, "enabled", 0);
+	unlinkat(SHIM_FD_STATE, "sock", 0);
+	pump_finish(&s->pump);
+	if (s->remove) {
+		remove_logs(s);
+		remove_state(s);
+	}
+	link_keeper_send(s, KEEPER_RETIRE, NULL, 0, -1);
+	loop_stop(&s->loop);
+}
+
+/* Output that was dropped after the end was announced moved the end: say where it really is. */
+static void correct_ends(struct shim *s)
+{
+	struct exit_info last = s->journal.now.last;
+	uint64_t out = s->pump.streams[LOG_STDOUT].offset, err = s->pump.streams[LOG_STDERR].offset;
+
+	if (!last.run || (last.stdout_end <= out && last.stderr_end <= err))
+		return;
+	last.stdout_end = out;
+	last.stderr_end = err;
+	clients_broadcast(s, CLIENT_EXITED, &last, sizeof(last));
+}
+
+void retire_check(struct shim *s)
+{
+	bool late = s->retiring && now_mono() - s->phase_since > LINGER_USEC;
+
+	if (!s->retiring || s->retired || s->in_event)
+		return;
+	if (!pump_idle(&s->pump) && !late)
+		return;
+	correct_ends(s);
+	if (s->remove && clients_waiting(s) && !late)
+		return; /* they still read what is about to be removed */
+	leave(s);
+}
+
+static void on_retire_timer(struct loop_timer *t)
+{
+	struct shim *s = t->ctx;
+
+	if (!pump_idle(&s->pump))
+		journal_warn(&s->journal, "output that the log does not take is left behind");
+	retire_check(s);
+}
+
+static void on_retire_soon(struct loop_timer *t)
+{
+	struct shim *s = t->ctx;
+
+	retire_check(s);
+	if (s->retired)
+		return;
+	loop_timer_init(&s->retire_timer, &s->loop, on_retire_timer, s);
+	loop_timer_set(&s->retire_timer, LINGER_USEC + USEC_PER_MSEC);
+}
+
+void retire_begin(struct shim *s)
+{
+	s->retiring = true;
+	s->remove = s->remove || s->first_failed || (s->settings.flags & SETTINGS_AUTO_REMOVE);
+	/* after this turn of the loop: the event that led here is still being handled */
+	loop_timer_init(&s->retire_timer, &s->loop, on_retire_soon, s);
+	loop_timer_set(&s->retire_timer, 0);
+}

@@ -1,0 +1,275 @@
+/* The engine: an event moves the life table on, and the table's actions do the work. Events raised
+ * by an action wait until the actions of this one are done. */
+#include "shim/shim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ipc/base/clock.h"
+#include "ipc/base/fault.h"
+#include "ipc/base/fd.h"
+#include "ipc/base/file.h"
+#include "ipc/base/log.h"
+#include "ipc/base/mem.h"
+#include "ipc/base/proc.h"
+#include "ipc/base/sig.h"
+#include "ipc/fds.h"
+#include "monitor/cgfs.h"
+
+#define PROGRESS_USEC USEC_PER_SEC
+#define HANG_USEC     (5 * USEC_PER_SEC)
+
+bool shim_has_init(const struct shim *s)
+{
+	return !(s->settings.flags & SETTINGS_NO_INIT);
+}
+
+/* Actions ---------------------------------------------------------------------------------------
+ */
+
+static void act_launch(struct shim *s)
+{
+	struct rec_launch intent = {0};
+	struct launch_req req;
+
+	if (random_bytes(&intent.nonce, sizeof(intent.nonce)) < 0 || intent.nonce == 0)
+		intent.nonce = now_boot();
+	snprintf(intent.cgroup, sizeof(intent.cgroup), "%s", s->settings.cgroup);
+	s->launch_nonce = req.nonce = intent.nonce;
+	s->init_exited = s->init_status_known = false;
+	s->start_errno = 0;
+	if (!shim_has_init(s) && s->shared) /* nobody else counts its runs */
+		s->shared->run = s->journal.now.run + 1;
+	journal_append(
+		&s->journal, RECORD_LAUNCH_INTENT, 0, s->journal.now.run, &intent, sizeof(intent));
+	link_keeper_send(s, KEEPER_LAUNCH, &req, sizeof(req), -1);
+}
+
+static void act_start(struct shim *s)
+{
+	struct rec_launched done = {.nonce = s->launch_nonce, .pid = s->launched.pid};
+
+	done.starttime = proc_starttime(done.pid);
+	journal_append(&s->journal, RECORD_LAUNCHED, 0, s->journal.now.run, &done, sizeof(done));
+	if (s->launched.warnings)
+		journal_warn(&s->journal, "%s", s->launched.text);
+	link_init_send(s, INIT_START, 0, NULL, 0);
+}
+
+void shim_started_info(const struct shim *s, struct client_started *ret)
+{
+	*ret = (struct client_started){
+		.run = s->journal.now.run,
+		.pid = s->service_pid,
+		.init_pid = s->journal.now.init_pid,
+		.warnings = s->launched.warnings,
+	};
+	if (s->launched.warnings)
+		memcpy(ret->text, s->launched.text, sizeof(ret->text));
+}
+
+static void act_announce(struct shim *s)
+{
+	struct client_started started;
+
+	shim_started_info(s, &started);
+	clients_broadcast(s, CLIENT_STARTED, &started, sizeof(started));
+}
+
+static void act_kill(struct shim *s)
+{
+	if (cgfs_kill(&s->hier, s->settings.cgroup) < 0)
+		log_warn("%s", fault_text());
+	if (s->init_pidfd.loop && s->init_pidfd.fd >= 0)
+		pidfd_kill(s->init_pidfd.fd, SIGKILL);
+}
+
+static void act_delay(struct shim *s)
+{
+	if (s->shared)
+		policy_went_fresh(&s->shared->policy);
+	loop_timer_set(&s->fresh_timer, s->fresh_delay_usec);
+}
+
+static void act_down(struct shim *s)
+{
+	struct exit_info last = s->first_failed ? s->first_failure : s->journal.now.last;
+
+	loop_timer_cancel(&s->stop_timer);
+	last.action = POLICY_STAY_DOWN;
+	journal_append(&s->journal, RECORD_DOWN, 0, last.run, &last, sizeof(last));
+	clients_broadcast(s, CLIENT_EXITED, &last, sizeof(last));
+	retire_begin(s);
+}
+
+static const struct {
+	uint32_t bit;
+	void (*act)(struct shim *s);
+} actions[] = {
+	{ACT_LAUNCH, act_launch},
+	{ACT_START, act_start},
+	{ACT_ANNOUNCE, act_announce},
+	{ACT_FAILED, exits_launch_failed},
+	{ACT_STOP, stop_pass_on},
+	{ACT_KILL, act_kill},
+	{ACT_DECIDE, exits_decide},
+	{ACT_CLEAN, clean_begin},
+	{ACT_DELAY, act_delay},
+	{ACT_DOWN, act_down},
+};
+
+/* Events ----------------------------------------------------------------------------------------
+ */
+
+void shim_set_phase(struct shim *s, enum life_phase phase)
+{
+	bool waits = phase == PHASE_LAUNCHING || phase == PHASE_STOPPING ||
+		     phase == PHASE_ABORTING || phase == PHASE_CLEAN_DOWN;
+
+	if (s->phase == phase)
+		return;
+	s->phase = phase;
+	s->phase_since = now_mono();
+	if (waits)
+		loop_timer_set(&s->progress_timer, PROGRESS_USEC);
+	else
+		loop_timer_cancel(&s->progress_timer);
+}
+
+static void handle(struct shim *s, enum life_event e)
+{
+	struct life_step step = life_step(s->phase, e);
+
+	log_debug("%s: %s -> %s", life_event_name(e), phase_name(s->phase), phase_name(step.next));
+	shim_set_phase(s, step.next);
+	for (size_t i = 0; i < array_size(actions); i++)
+		if (step.actions & actions[i].bit)
+			actions[i].act(s);
+}
+
+void shim_event(struct shim *s, enum life_event e)
+{
+	if (s->queued < array_size(s->queue))
+		s->queue[s->queued++] = e;
+	if (s->in_event)
+		return;
+	s->in_event = true;
+	while (s->queued > 0) {
+		e = s->queue[0];
+		memmove(&s->queue[0], &s->queue[1], --s->queued * sizeof(e));
+		handle(s, e);
+	}
+	s->in_event = false;
+}
+
+static void on_fresh_timer(struct loop_timer *t)
+{
+	shim_event(t->ctx, LIFE_ON_TIMER);
+}
+
+static void on_progress(struct loop_timer *t)
+{
+	struct shim *s = t->ctx;
+
+	clients_progress(s, "%s: %s", s->settings.id,
+		s->phase == PHASE_LAUNCHING    ? "setting up the sandbox"
+		: s->phase == PHASE_STOPPING   ? "waiting for the service to stop"
+		: s->phase == PHASE_CLEAN_DOWN ? "waiting for processes to die"
+					       : "stopping");
+}
+
+static void on_pump(struct pump *p, void *ctx)
+{
+	struct shim *s = ctx;
+
+	for (int i = 0; i < LOG_STREAMS; i++) {
+		struct rec_gap gap = {.stream = (uint32_t)i + 1};
+
+		pthread_mutex_lock(&p->lock);
+		gap.bytes = p->streams[i].dropped;
+		gap.offset = p->streams[i].offset;
+		gap.err = p->streams[i].err;
+		p->streams[i].dropped = 0;
+		pthread_mutex_unlock(&p->lock);
+		if (gap.bytes)
+			journal_append(&s->journal, RECORD_OUTPUT_GAP, 0, s->journal.now.run, &gap,
+				sizeof(gap));
+	}
+	for (uint32_t run = pump_drained(p); run > 0 && run != UINT32_MAX; run = 0) {
+		struct u32_req req = {.value = run};
+
+		link_init_send(s, INIT_DRAINED, 0, &req, sizeof(req));
+		if (!shim_has_init(s) && s->shared && run == s->shared->run) {
+			link_keeper_drop(
+				s, HELD_STDOUT, 1); /* launch names them so, whatever the run */
+			link_keeper_drop(s, HELD_STDERR, 1);
+		}
+		for (uint32_t k = run > PUMP_RUNS_MAX ? run - PUMP_RUNS_MAX : 1; k <= run; k++) {
+			link_keeper_drop(s, HELD_STDOUT, k);
+			link_keeper_drop(s, HELD_STDERR, k);
+		}
+	}
+	retire_check(s);
+}
+
+/* Boot ------------------------------------------------------------------------------------------
+ */
+
+static void init_fields(struct shim *s)
+{
+	memset(s, 0, sizeof(*s));
+	s->keeper.fd = s->init.fd = s->init_pidfd.fd = -1;
+	s->shared_fd = s->tty = s->stdin_fd = s->log_dirfd = s->listener = -1;
+	s->tty_pipe[0] = s->tty_pipe[1] = -1;
+}
+
+static int open_log_dir(struct shim *s)
+{
+	int r = dir_make(AT_FDCWD, s->settings.log_dir, 0700);
+
+	if (r < 0)
+		return r;
+	s->log_dirfd = open(s->settings.log_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return s->log_dirfd < 0 ? fault(-errno, "open %s", s->settings.log_dir) : 0;
+}
+
+int shim_init(struct shim *s, const char *id)
+{
+	struct rec_shim rec;
+	int r, fresh;
+
+	init_fields(s);
+	r = loop_init(&s->loop);
+	if (r == 0)
+		r = settings_read(SHIM_FD_STATE, &s->settings);
+	if (r == 0)
+		r = cghier_find(&s->hier);
+	if (r == 0)
+		r = open_log_dir(s);
+	if (r < 0)
+		return r;
+	loop_timer_init(&s->fresh_timer, &s->loop, on_fresh_timer, s);
+	loop_timer_init(&s->progress_timer, &s->loop, on_progress, s);
+	fresh = journal_open(&s->journal, SHIM_FD_STATE, s->settings.id);
+	if (fresh < 0)
+		return fresh;
+	r = pump_start(&s->pump, &s->loop, s->log_dirfd, &s->settings, on_pump, s);
+	if (r == 0)
+		r = link_keeper_sync(s, SHIM_FD_KEEPER);
+	if (r < 0)
+		return r;
+	if (fresh)
+		journal_append(&s->journal, RECORD_CREATED, 0, 0, NULL, 0);
+	rec = (struct rec_shim){
+		.shim_pid = getpid(),
+		.keeper_pid = s->hello.keeper_pid,
+		.revivals = s->hello.revivals,
+	};
+	journal_append(&s->journal, RECORD_SHIM, 0, s->journal.now.run, &rec, sizeof(rec));
+	r = shim_recover(s, fresh);
+	return r < 0 ? r : loop_guard(&s->loop, HANG_USEC);
+}

@@ -1,0 +1,151 @@
+#include "shim/sink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ipc/base/clock.h"
+#include "ipc/base/fault.h"
+#include "ipc/base/fd.h"
+
+#define SPLICE_MAX	(1u << 20)
+#define INDEX_EVERY	(10 * USEC_PER_MSEC)
+#define INDEX_BYTES_MAX (2u << 20) /* a drip of bytes grows the index faster than the log */
+
+static int open_file(struct sink *s, const char *suffix)
+{
+	char name[LOG_NAME_MAX];
+	int fd;
+
+	log_segment_name(name, s->stream, s->base, suffix);
+	fd = openat(s->dirfd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return fd < 0 ? fault(-errno, "open log %s", name) : fd;
+}
+
+static int open_segment(struct sink *s, uint64_t base)
+{
+	int raw, idx;
+
+	s->base = base;
+	raw = open_file(s, "raw");
+	if (raw < 0)
+		return raw;
+	idx = open_file(s, "idx");
+	if (idx < 0) {
+		close(raw);
+		return idx;
+	}
+	sink_close(s);
+	s->raw = raw;
+	s->idx = idx;
+	/* a torn entry, should there be one, is overwritten */
+	s->idx_size = (uint64_t)lseek(idx, 0, SEEK_END) / sizeof(struct log_index) *
+		      sizeof(struct log_index);
+	return 0;
+}
+
+int sink_open(
+	struct sink *s, int log_dirfd, enum log_stream stream, const struct settings *settings)
+{
+	struct log_segments list;
+	int r;
+
+	*s = (struct sink){
+		.dirfd = log_dirfd,
+		.stream = stream,
+		.max_bytes = settings->log_max_bytes,
+		.max_files = settings->log_max_files,
+		.raw = -1,
+		.idx = -1,
+	};
+	if (s->max_bytes < 4096)
+		s->max_bytes = 4096;
+	if (s->max_files < 1)
+		s->max_files = 1;
+	if (s->max_files > LOG_SEGMENTS_MAX - 1)
+		s->max_files = LOG_SEGMENTS_MAX - 1;
+	r = log_segments_list(log_dirfd, stream, &list);
+	if (r < 0)
+		return r;
+	r = open_segment(s, list.len ? list.base[list.len - 1] : 0);
+	if (r < 0)
+		return r;
+	s->offset = s->base + (uint64_t)lseek(s->raw, 0, SEEK_END);
+	return 0;
+}
+
+void sink_close(struct sink *s)
+{
+	fd_close(&s->raw);
+	fd_close(&s->idx);
+}
+
+static void remove_segment(struct sink *s, uint64_t base)
+{
+	char name[LOG_NAME_MAX];
+
+	log_segment_name(name, s->stream, base, "raw");
+	unlinkat(s->dirfd, name, 0);
+	log_segment_name(name, s->stream, base, "idx");
+	unlinkat(s->dirfd, name, 0);
+}
+
+/* Begins a new segment when the open one is full. If the disk refuses a new file the old one grows
+ * on: a bound is missed rather than a byte lost. */
+static void rotate(struct sink *s)
+{
+	struct log_segments list;
+
+	if (s->offset - s->base < s->max_bytes &&
+		(s->idx_size < INDEX_BYTES_MAX || s->offset == s->base))
+		return;
+	if (open_segment(s, s->offset) < 0)
+		return;
+	if (log_segments_list(s->dirfd, s->stream, &list) < 0)
+		return;
+	for (size_t i = 0; list.len - i > s->max_files; i++)
+		remove_segment(s, list.base[i]);
+}
+
+static void write_index(struct sink *s, struct log_index e)
+{
+	e.boot_usec = now_boot();
+	e.real_usec = now_real();
+	s->indexed_at = e.boot_usec;
+	s->indexed_run = e.run;
+	/* times are a service to people: a full disk costs them, not the bytes */
+	if (pwrite(s->idx, &e, sizeof(e), (off_t)s->idx_size) == sizeof(e))
+		s->idx_size += sizeof(e);
+}
+
+int64_t sink_splice(struct sink *s, int pipe, uint32_t run)
+{
+	uint64_t from = s->offset;
+	loff_t at;
+	ssize_t n;
+
+	rotate(s);
+	at = (loff_t)(s->offset - s->base);
+	n = splice(pipe, NULL, s->raw, &at, SPLICE_MAX, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+	if (n < 0)
+		return -errno;
+	s->offset += (uint64_t)n;
+	if (n > 0 && (run != s->indexed_run || now_boot() - s->indexed_at >= INDEX_EVERY))
+		write_index(s, (struct log_index){
+				       .offset = from,
+				       .run = run,
+				       .flags = run != s->indexed_run ? LOG_INDEX_RUN : 0,
+			       });
+	return n;
+}
+
+void sink_gap(struct sink *s, uint64_t bytes, uint32_t run)
+{
+	write_index(s, (struct log_index){
+			       .offset = s->offset,
+			       .run = run,
+			       .flags = LOG_INDEX_GAP,
+			       .dropped = bytes,
+		       });
+}

@@ -1,0 +1,99 @@
+/* Stop is state: first it is journalled and desired is down, then anything is signalled. With an
+ * init the verb, its grace and the final kill are init's; here is only what must work when init
+ * does not answer, and the whole of it for containers without one. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "ipc/base/clock.h"
+#include "ipc/base/fault.h"
+#include "ipc/base/log.h"
+#include "ipc/base/proc.h"
+#include "monitor/cgfs.h"
+#include "shim/shim.h"
+
+#define INIT_ANSWER_USEC USEC_PER_SEC
+#define NEVER_USEC	 (3650ULL * 24 * 3600 * USEC_PER_SEC)
+
+/* Init did not answer in time, or the grace of a service without init is over. */
+static void on_stop_timer(struct loop_timer *t)
+{
+	struct shim *s = t->ctx;
+
+	if (s->stop_tag)
+		journal_warn(&s->journal, "init does not answer the stop: the container is killed");
+	s->stop_tag = 0;
+	if (cgfs_kill(&s->hier, s->settings.cgroup) < 0)
+		log_error("%s", fault_text());
+}
+
+static void defaults(const struct shim *s, struct stop_req *req)
+{
+	if (!req->signo)
+		req->signo = s->settings.stop_signal ? s->settings.stop_signal : SIGTERM;
+	if (!req->has_grace)
+		req->grace_usec = s->settings.stop_grace_usec;
+	req->has_grace = 1;
+}
+
+void stop_begin(struct shim *s, struct stop_req req, uint16_t why)
+{
+	struct rec_stop rec = {.what = why};
+
+	defaults(s, &req);
+	rec.signo = req.signo;
+	rec.grace_usec = req.grace_usec;
+	s->stop = req;
+	journal_append(&s->journal, RECORD_STOP_INTENT, 0, s->journal.now.run, &rec, sizeof(rec));
+	if (s->shared && (!shim_has_init(s) || s->init.fd < 0))
+		s->shared->policy.down = 1; /* nobody else would */
+	shim_event(s, LIFE_ON_STOP);
+}
+
+static void stop_without_init(struct shim *s)
+{
+	int r = s->init_pidfd.fd >= 0 ? pidfd_kill(s->init_pidfd.fd, (int)s->stop.signo) : -ESRCH;
+
+	if (s->shared)
+		s->shared->policy.down = 1;
+	if (r < 0 && r != -ESRCH)
+		log_warn("stop: %s: %s", "signal", strerror(-r));
+	if (s->stop.signo == SIGKILL || s->stop.grace_usec < NEVER_USEC)
+		loop_timer_set(&s->stop_timer, s->stop.signo == SIGKILL ? 0 : s->stop.grace_usec);
+}
+
+void stop_pass_on(struct shim *s)
+{
+	loop_timer_init(&s->stop_timer, &s->loop, on_stop_timer, s);
+	if (!shim_has_init(s)) {
+		stop_without_init(s);
+		return;
+	}
+	s->stop_tag = now_boot();
+	link_init_send(s, INIT_STOP, s->stop_tag, &s->stop, sizeof(s->stop));
+	loop_timer_set(&s->stop_timer, INIT_ANSWER_USEC);
+}
+
+/* A request for SIGKILL or the stop signal means that it shall end, not that it shall restart. */
+int stop_signal(struct shim *s, struct signal_req req)
+{
+	uint32_t stop = s->settings.stop_signal ? s->settings.stop_signal : SIGTERM;
+
+	if (req.signo == 0 || req.signo > 64)
+		return -EINVAL;
+	if (req.signo == SIGKILL || req.signo == stop) {
+		stop_begin(s,
+			(struct stop_req){
+				.signo = req.signo,
+				.has_grace = 1,
+				.grace_usec = req.signo == SIGKILL ? 0 : NEVER_USEC,
+			},
+			CLIENT_SIGNAL);
+		return 0;
+	}
+	if (s->phase != PHASE_RUNNING && s->phase != PHASE_STOPPING)
+		return -ESRCH;
+	if (!shim_has_init(s))
+		return pidfd_kill(s->init_pidfd.fd, (int)req.signo);
+	return link_init_send(s, INIT_SIGNAL, 0, &req, sizeof(req));
+}

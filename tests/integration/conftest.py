@@ -1,0 +1,94 @@
+"""Every test runs with its own state and log directories, and leaves the host as it found it."""
+
+import os
+import shutil
+import tempfile
+
+import pytest
+
+import rig
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "quick: also run on the clang build")
+    config.addinivalue_line("markers", "release: figures of the product; means nothing sanitized")
+
+
+def pytest_sessionstart(session):
+    for name in ("HOLDFAST_STAGE", "HOLDFAST_TORTURE"):
+        if not os.environ.get(name):
+            pytest.exit(f"{name} is not set: use tests/run --only integration", 3)
+    if not os.access(rig.TOOL, os.X_OK):
+        pytest.exit(f"{rig.TOOL}: not there: use tests/run --only integration", 3)
+
+
+@pytest.fixture(scope="session")
+def place():
+    """A directory that containers with the host's root can see, with the test service in it."""
+    base = tempfile.mkdtemp(prefix="holdfast-tests-", dir="/var/tmp")
+    os.chmod(base, 0o755)
+    shutil.copy(os.environ["HOLDFAST_TORTURE"], os.path.join(base, "torture"))
+    os.chmod(os.path.join(base, "torture"), 0o755)
+    yield base
+    shutil.rmtree(base, ignore_errors=True)
+
+
+def _sanitizer_reports():
+    where = rig.SANITIZER_LOGS
+    return set(os.listdir(where)) if where and os.path.isdir(where) else set()
+
+
+@pytest.fixture(autouse=True)
+def host():
+    before = rig.Host()
+    reports = _sanitizer_reports()
+    yield before
+    left = before.as_before()
+    assert not left, "the host is not as before:\n" + "\n".join(left)
+    new = _sanitizer_reports() - reports
+    texts = [rig.read(os.path.join(rig.SANITIZER_LOGS, n), "")[:3000] for n in sorted(new)]
+    assert not new, "sanitizer reports:\n" + "\n".join(texts)
+
+
+@pytest.fixture
+def hf(host, place):
+    base = tempfile.mkdtemp(prefix="t", dir=place)
+    os.chmod(base, 0o755)
+    tool = rig.Holdfast(base)
+    yield tool
+    wrong = tool.remove_all()
+    try:
+        rig.eventually(lambda: not tool.files(), 5)
+    except rig.Late:
+        wrong.append("files left: " + ", ".join(tool.files()))
+    if wrong:
+        tool.force()
+    shutil.rmtree(base, ignore_errors=True)
+    assert not tool.daemon_reports, "\n".join(tool.daemon_reports)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture
+def rootfs(hf):
+    """A root file system with busybox and the test service and nothing else."""
+    root = os.path.join(hf.base, "rootfs")
+    for name in ("bin", "etc", "proc", "sys", "dev", "tmp", "run", "root"):
+        os.makedirs(os.path.join(root, name))
+    shutil.copy("/bin/busybox", os.path.join(root, "bin/busybox"))
+    for name in ("sh", "cat", "ls", "id", "sleep", "echo", "mount", "touch", "hostname", "env"):
+        os.symlink("busybox", os.path.join(root, "bin", name))
+    shutil.copy(hf.torture, os.path.join(root, "bin/torture"))
+    with open(os.path.join(root, "etc/passwd"), "w", encoding="utf-8") as f:
+        f.write("root:x:0:0::/root:/bin/sh\nalice:x:1234:1235::/:/bin/sh\n")
+    with open(os.path.join(root, "etc/group"), "w", encoding="utf-8") as f:
+        f.write("root:x:0:\nalice:x:1235:\nextra:x:2000:alice\n")
+    return root
+
+
+@pytest.fixture
+def measured(capsys):
+    """Prints a figure that tests/run shows."""
+    def say(text):
+        with capsys.disabled():
+            print(f"\nmeasured: {text}")
+    return say

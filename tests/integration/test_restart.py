@@ -1,0 +1,168 @@
+"""A killed service is running again before anybody notices: how fast, and that nothing grows."""
+
+import os
+import signal
+import statistics
+import time
+
+import pytest
+
+from rig import alive, eventually, fd_count, kill, now_usec, rss_kib, scaled
+
+IN_PLACE = ("--restart", "always", "--restart-delay", "0", "--restart-mode", "in-place")
+
+
+class Stamps:
+    """Follows the stamps that the service writes: time and pid of each run's first instruction."""
+
+    def __init__(self, container):
+        self.container = container
+        self.path = f"{container.log_dir}/stdout-{0:020d}.raw"
+        self.seen = 0
+
+    def next(self):
+        def there():
+            try:
+                with open(self.path, "rb") as f:
+                    lines = f.read().split(b"\n")[:-1]
+            except FileNotFoundError:
+                return None
+            return lines if len(lines) > self.seen else None
+        lines = eventually(there, 15, f"start number {self.seen + 1} of {self.container.name}")
+        assert len(lines) == self.seen + 1, "more starts than deaths"
+        self.seen += 1
+        return int(lines[-1].split()[0])
+
+
+def sample(container):
+    """What must not grow."""
+    family = [container.init, container.keeper, container.shim]
+    return family, [fd_count(p) for p in family], [rss_kib(p) for p in family]
+
+
+def child_of(init):
+    """The one child of PID 1, from the host."""
+    with open(f"/proc/{init}/task/{init}/children", encoding="ascii") as f:
+        return [int(p) for p in f.read().split()]
+
+
+def kills(container, count, gap):
+    """Kills the service count times; microseconds from each kill to the next first instruction."""
+    stamps = Stamps(container)
+    stamps.next()
+    init = container.init
+    times, early = [], None
+    for n in range(count):
+        if gap:
+            time.sleep(gap)
+        service = eventually(lambda: child_of(init), 5, "a child of PID 1")
+        assert len(service) == 1, service
+        before = now_usec()
+        os.kill(service[0], signal.SIGKILL)
+        times.append(stamps.next() - before)
+        if n == count // 5:
+            early = sample(container)
+    return times, early
+
+
+def figures(times):
+    ordered = sorted(times)
+    return statistics.median(ordered), ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("ci,gap,label", [(200, 0, "back to back"), (20, 0.1, "100 ms apart")],
+                         ids=["hot", "cold"])
+def test_latency_and_growth(hf, measured, ci, gap, label):
+    c = hf.start(*IN_PLACE, "--", hf.torture, "stamp")
+    count = scaled(ci, 1000)
+    init, keeper, shim = c.init, c.keeper, c.shim
+    times, early = kills(c, count, gap)
+    median, p99 = figures(times)
+    measured(f"restart in place, {count} kills {label}: median {median:.0f} us, p99 {p99:.0f} us, "
+             f"max {max(times):.0f} us")
+    assert (c.init, c.keeper, c.shim) == (init, keeper, shim)
+    assert median <= 1000
+    assert p99 <= 5000
+    assert eventually(lambda: c.zombies() == [], 5)
+    eventually(lambda: sample(c)[1] == early[1], 5, f"descriptors as before: {early[1]}")
+    rss = sample(c)[2]
+    growth = [late - was for late, was in zip(rss, early[2])]
+    measured(f"growth of RSS over {count - count // 5} restarts: init {growth[0]} kB, "
+             f"keeper {growth[1]} kB, shim {growth[2]} kB")
+    assert growth[0] <= 4 and growth[1] <= 4 and growth[2] <= 256
+
+
+@pytest.mark.quick
+def test_up_again_after_each_kill(hf):
+    c = hf.start(*IN_PLACE, "--", hf.torture, "stamp")
+    init = c.init
+    count = scaled(20, 1000)
+    kills(c, count, 0)
+    assert c.init == init
+    assert eventually(lambda: c.zombies() == [], 5)
+    assert len(c.lines()) == count + 1
+
+
+@pytest.mark.quick
+def test_back_to_back_without_waiting_for_the_log(hf):
+    """The next kill comes as soon as there is a process to kill."""
+    c = hf.start(*IN_PLACE, "--", hf.torture, "stamp")
+    init, service = c.init, c.service
+    for _ in range(scaled(50, 1000)):
+        kill(service, signal.SIGKILL)
+        old = service
+        service = eventually(lambda: next((p for p in child_of(init) if p != old), None), 10)
+    eventually(lambda: alive(service) and c.service == service)
+    assert c.init == init
+
+
+def test_fresh_mode_makes_a_new_sandbox(hf):
+    c = hf.start("--restart", "always", "--restart-delay", "0", "--restart-mode", "fresh", "--",
+                 hf.torture, "stamp")
+    for _ in range(3):
+        init, service = c.init, c.service
+        kill(service, signal.SIGKILL)
+        eventually(lambda: c.init not in (None, init) and c.service not in (None, service), 15,
+                   "a fresh PID 1")
+    assert len(eventually(lambda: c.lines() if len(c.lines()) == 4 else None)) == 4
+
+
+@pytest.mark.parametrize("mode", ["auto", "in-place"])
+def test_leftovers_of_a_run_die_with_it(hf, mode):
+    """Daemons that a run left behind are gone before the next one starts."""
+    c = hf.start("--restart", "always", "--restart-delay", "0", "--restart-mode", mode, "--",
+                 hf.torture, "daemons", "20")
+    c.wait_line("daemons 20")
+    before = set(c.pids)
+    assert len(before) >= 22
+    kill(c.service, signal.SIGKILL)
+    eventually(lambda: len(c.lines()) == 2, 10, "the second run")
+    assert not {p for p in before if alive(p)} - {c.init}
+
+
+def test_leaked_shared_memory_is_gone_in_the_next_run(hf):
+    c = hf.start("--restart", "always", "--restart-delay", "0", "--", "/bin/sh", "-c",
+                 f"wc -l < /proc/sysvipc/shm; ls /dev/shm | wc -l; {hf.torture} leak 0; exec "
+                 f"{hf.torture} stamp")
+    c.wait_line("leaked 1 1 1")
+    eventually(lambda: c.service and len(c.lines()) == 4)
+    kill(c.service, signal.SIGKILL)
+    eventually(lambda: len(c.lines()) == 8, 15, "the second run")
+    assert c.lines()[:2] == ["1", "0"]
+    assert c.lines()[4:6] == ["1", "0"], "the second run found what the first one left"
+
+
+def test_killed_init_is_a_fresh_start(hf):
+    c = hf.start("--restart", "always", "--restart-delay", "0", "--", hf.torture, "stamp")
+    init, keeper = c.init, c.keeper
+    kill(init, signal.SIGKILL)
+    eventually(lambda: c.init not in (None, init) and c.service, 15, "a new PID 1")
+    assert c.keeper == keeper
+
+
+def test_orphans_are_reaped(hf):
+    c = hf.start("--", hf.torture, "zombies", "200")
+    c.wait_line("orphans 200")
+    eventually(lambda: len(c.pids) == 2, 5, "nothing but init and service")
+    assert eventually(lambda: c.zombies() == [], 5)

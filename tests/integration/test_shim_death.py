@@ -1,0 +1,193 @@
+"""The supervisor may die at any instant: the service does not notice, no byte of its output is lost
+or doubled, and everything can be asked and told again right afterwards."""
+
+import signal
+import time
+
+import pytest
+
+from rig import alive, eventually, kill, scaled
+
+
+def next_shim(container, old):
+    return eventually(lambda: container.shim if container.shim not in (None, old) else None, 10,
+                      f"a new shim after {old}")
+
+
+def numbered(text):
+    lines = text.split("\n")
+    assert lines.pop() == ""
+    return lines
+
+
+def exactly(lines, count=None):
+    """1, 2, 3 … without a gap or a double."""
+    assert lines == [f"{i:08d}" for i in range(1, len(lines) + 1)]
+    if count is not None:
+        assert len(lines) == count
+
+
+@pytest.mark.quick
+def test_output_is_complete_over_many_kills(hf):
+    c = hf.start("--", hf.torture, "lines", "0", "200")
+    service, init, keeper = c.service, c.init, c.keeper
+    for n in range(scaled(20, 500)):
+        old = eventually(lambda: c.shim)
+        size = len(c.raw())
+        kill(old, signal.SIGKILL)
+        next_shim(c, old)
+        eventually(lambda: len(c.raw()) > size, 10, f"output after kill {n + 1}")
+    assert (c.service, c.init, c.keeper) == (service, init, keeper)
+    c.kill("--signal", "TERM")
+    c.wait_end()
+    exactly(numbered(c.raw().decode()))
+    exactly(numbered(c.logs()))
+
+
+def test_killed_at_once_again_and_again(hf):
+    """Each shim is killed as soon as it exists: while it recovers."""
+    c = hf.start("--", hf.torture, "lines", "0", "500")
+    service = c.service
+    old = c.shim
+    for _ in range(scaled(15, 300)):
+        kill(old, signal.SIGKILL)
+        old = eventually(lambda: c.shim if c.shim not in (None, old) else None, 20)
+    assert c.service == service
+    size = len(c.raw())
+    eventually(lambda: len(c.raw()) > size, 20, "output after the last kill")
+    c.stop()
+    exactly(numbered(c.raw().decode()))
+
+
+def test_a_flood_is_complete_too(hf):
+    count = 300000
+    c = hf.start("--", hf.torture, "lines", str(count), "0", service=False)
+    for _ in range(5):
+        old = eventually(lambda: c.shim or c.ps() and "Exited" in c.ps())
+        if not isinstance(old, int):
+            break
+        kill(old, signal.SIGKILL)
+        eventually(lambda: c.shim != old, 10)
+    assert c.wait_end(60) == 0
+    exactly(numbered(c.raw().decode()), count)
+
+
+@pytest.mark.quick
+def test_every_verb_works_right_afterwards(hf):
+    c = hf.start("--", hf.torture, "catch", "5")
+    c.wait_line("ready")
+    kill(c.shim, signal.SIGKILL)
+    assert "Up" in c.ps()
+    c.kill("--signal", "USR1")
+    c.wait_line("got 10")
+    kill(c.shim, signal.SIGKILL)
+    c.stop()
+    assert c.wait_end() == 5
+
+
+def test_stopped_shim_is_replaced(hf):
+    c = hf.start("--", hf.torture, "lines", "0", "1000")
+    service, old = c.service, c.shim
+    kill(old, signal.SIGSTOP)
+    next_shim(c, old)
+    eventually(lambda: not alive(old), 10, "the stopped shim is gone")
+    size = len(c.raw())
+    eventually(lambda: len(c.raw()) > size)
+    assert c.service == service
+    c.stop()
+    exactly(numbered(c.raw().decode()))
+
+
+def test_killed_during_a_stop(hf):
+    """The grace time is init's: it runs on without the shim."""
+    c = hf.start("--", hf.torture, "ignore")
+    c.wait_line("ready")
+    stop = hf.popen("stop", "--time", "1s", c.name)
+    eventually(lambda: "Stopping" in (c.ps() or "") or stop.poll() is not None, 5)
+    old = c.shim
+    if old:
+        kill(old, signal.SIGKILL)
+    out, err = stop.communicate(timeout=20)
+    assert stop.returncode == 0, (out, err)
+    assert c.wait_end() == 137
+
+
+def test_foreground_client_stays_attached(hf):
+    name = hf.name()
+    client = hf.popen("run", "--name", name, "--", "/bin/sh", "-c",
+                      f"{hf.torture} lines 2000 500; exit 7")
+    from rig import Container
+    c = Container(hf, name)
+    for _ in range(3):
+        old = eventually(lambda: c.shim)
+        kill(old, signal.SIGKILL)
+        next_shim(c, old)
+    out, err = client.communicate(timeout=30)
+    assert client.returncode == 7, err
+    exactly(numbered(out), 2000)
+
+
+def test_exit_while_no_shim_lives_is_known(hf):
+    c = hf.start("--", hf.torture, "catch", "23")
+    c.wait_line("ready")
+    kill(c.shim, signal.SIGSTOP)
+    kill(c.service, signal.SIGTERM)
+    assert c.wait_end() == 23
+
+
+def test_restarts_go_on_and_are_counted(hf):
+    c = hf.start("--restart", "always", "--restart-delay", "0", "--restart-mode", "in-place", "--",
+                 hf.torture, "stamp")
+    init = c.init
+    for n in range(scaled(10, 200)):
+        service, old = c.service, c.shim
+        kill(old, signal.SIGKILL)
+        kill(service, signal.SIGKILL)
+        c.wait_service(other_than=service)
+        next_shim(c, old)
+        eventually(lambda: len(c.lines()) == n + 2, 10, f"start {n + 2} in the log")
+    assert c.init == init
+
+
+def test_budget_survives_the_shim(hf):
+    """A crash of the supervisor is no way around the crash budget."""
+    c = hf.start("--restart", "always", "--restart-delay", "0", "--restart-budget", "4/1h", "--",
+                 hf.torture, "stamp")
+    for n in range(4):
+        service, old = c.service, c.shim
+        kill(old, signal.SIGKILL)
+        kill(service, signal.SIGKILL)
+        c.wait_service(other_than=service)
+        next_shim(c, old)
+    kill(c.service, signal.SIGKILL)
+    assert c.wait_end() == 137
+    assert len(c.lines()) == 5
+
+
+def test_no_init_goes_on(hf):
+    c = hf.start("--init", "none", "--", hf.torture, "lines", "0", "500", service=False)
+    service = eventually(lambda: c.init)
+    for _ in range(3):
+        old = eventually(lambda: c.shim)
+        size = len(c.raw())
+        kill(old, signal.SIGKILL)
+        next_shim(c, old)
+        eventually(lambda: len(c.raw()) > size)
+    assert c.init == service
+    c.stop("--time", "200ms")
+    exactly(numbered(c.raw().decode()))
+
+
+@pytest.mark.release
+def test_how_fast_it_is_back(hf, measured):
+    c = hf.start("--", hf.torture, "stamp")
+    times = []
+    for _ in range(scaled(10, 100)):
+        old = eventually(lambda: c.shim)
+        start = time.monotonic()
+        kill(old, signal.SIGKILL)
+        hf.ok("ps", "-a")
+        next_shim(c, old)
+        times.append((time.monotonic() - start) * 1000)
+    measured(f"shim killed {len(times)} times: a new one after {sorted(times)[len(times) // 2]:.1f}"
+             " ms (median, seen from outside)")

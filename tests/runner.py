@@ -1,0 +1,254 @@
+#!/usr/bin/python3
+"""Builds, lints, unit tests, integration tests; and the one honest line at the end.
+
+Every stage hands in its results as (id, outcome, text). A stage that breaks down by itself (does not
+build, leaves no report, ends with a status that its results do not explain) is a failure of its own."""
+
+import argparse
+import fnmatch
+import os
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as xml
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+OUT = os.environ.get("HOLDFAST_BUILD_ROOT", os.path.join(ROOT, "build-tests"))
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+
+# kind -> compiler, meson options, and which integration tests (a pytest -m expression; None: all)
+BUILDS = {
+    "gcc": ("gcc", [], ""),
+    "clang": ("clang", [], "quick"),
+    "sanitize": ("gcc", ["-Db_sanitize=address,undefined", "-Doptimization=1",
+                         "-Db_lundef=false"], "not release"),
+}
+INTEGRATION_TIMEOUT = 900  # seconds per build at scale 1; a hang is a failure, not a wait
+
+
+class Results:
+    def __init__(self):
+        self.rows = []
+
+    def add(self, test, outcome, text=""):
+        self.rows.append((test, outcome, text))
+        if outcome == FAILED:
+            print(f"FAILED {test}", flush=True)
+            for line in text.rstrip().split("\n")[-60:]:
+                print(f"    {line}")
+        elif outcome == SKIPPED:
+            print(f"skipped {test}: {text}", flush=True)
+
+    def count(self, outcome):
+        return sum(1 for row in self.rows if row[1] == outcome)
+
+
+def say(text):
+    print(f"== {text}", flush=True)
+
+
+def run(argv, log=None, env=None, timeout=None):
+    """Exit status (124: timed out) and the output."""
+    process = subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True, errors="replace",
+                               env={**os.environ, **(env or {})})
+    try:
+        text, _ = process.communicate(timeout=timeout)
+        status = process.returncode
+    except subprocess.TimeoutExpired:
+        process.kill()
+        text, _ = process.communicate()
+        text, status = text + f"\ntimed out after {timeout} s\n", 124
+    if log:
+        with open(log, "w", encoding="utf-8") as f:
+            f.write(text)
+    return status, text
+
+
+def junit(path, prefix):
+    """(id, outcome, text) of every test case of a junit report."""
+    for case in xml.parse(path).iter("testcase"):
+        name = f"{prefix}:{case.get('classname') or ''}.{case.get('name')}"
+        bad = [e for e in case if e.tag in ("failure", "error")]
+        skip = case.find("skipped")
+        if bad:
+            text = "\n".join((e.get("message") or "") + "\n" + (e.text or "") for e in bad)
+            yield name, FAILED, text
+        elif skip is not None:
+            yield name, SKIPPED, skip.get("message") or skip.text or ""
+        else:
+            yield name, PASSED, ""
+
+
+def take_report(results, stage, path, status, text, meant=(0, 1)):
+    """A report's rows, and one failure more when they do not explain how the stage ended."""
+    rows = []
+    try:
+        rows = list(junit(path, stage))
+    except (OSError, xml.ParseError) as e:
+        results.add(f"{stage}:report", FAILED, f"{e}\n{text}")
+        return
+    for row in rows:
+        results.add(*row)
+    failed = any(row[1] == FAILED for row in rows)
+    if not rows:
+        results.add(f"{stage}:report", FAILED, "no test ran\n" + text)
+    elif status not in meant or (status != 0) != failed:
+        results.add(f"{stage}:status", FAILED, f"ended with status {status}\n{text}")
+
+
+class Build:
+    def __init__(self, kind):
+        self.kind = kind
+        self.compiler, self.options, self.marker = BUILDS[kind]
+        self.dir = os.path.join(OUT, kind)
+        self.stage = os.path.join(self.dir, "stage")
+        self.sanlogs = os.path.join(OUT, "sanitizer-logs")
+
+    def make(self, results):
+        say(f"build {self.kind}")
+        again = ["--reconfigure"] if os.path.exists(os.path.join(self.dir, "build.ninja")) else []
+        shutil.rmtree(self.stage, ignore_errors=True)
+        steps = (
+            ["meson", "setup", *again, self.dir, ROOT, "-Dman=enabled", *self.options],
+            ["ninja", "-C", self.dir],
+            ["meson", "install", "-C", self.dir, "--no-rebuild", "--quiet",
+             "--destdir", self.stage],
+        )
+        for step in steps:
+            status, text = run(step, env={"CC": self.compiler})
+            if status != 0:
+                results.add(f"build:{self.kind}", FAILED, " ".join(step) + "\n" + text)
+                return False
+        return True
+
+    def env(self):
+        env = {
+            "HOLDFAST_STAGE": self.stage,
+            "HOLDFAST_TORTURE": os.path.join(self.dir, "tests", "torture"),
+            "HOLDFAST_KIND": self.kind,
+        }
+        if self.kind == "sanitize":
+            os.makedirs(self.sanlogs, exist_ok=True)
+            log = os.path.join(self.sanlogs, "report")
+            env["HOLDFAST_SANITIZER_LOGS"] = self.sanlogs
+            env["ASAN_OPTIONS"] = (f"log_path={log}:exitcode=99:abort_on_error=0:"
+                                   "detect_leaks=1:detect_stack_use_after_return=1")
+            env["UBSAN_OPTIONS"] = f"log_path={log}:halt_on_error=1:exitcode=99:print_stacktrace=1"
+        return env
+
+    def unit(self, results):
+        say(f"unit tests, {self.kind}")
+        report = os.path.join(self.dir, "meson-logs", "testlog.junit.xml")
+        if os.path.exists(report):
+            os.unlink(report)
+        env = {k: v for k, v in self.env().items() if k not in ("ASAN_OPTIONS", "UBSAN_OPTIONS")}
+        env["UBSAN_OPTIONS"] = "halt_on_error=1:print_stacktrace=1"
+        status, text = run(["meson", "test", "-C", self.dir, "--no-rebuild", "--print-errorlogs"],
+                           env=env, timeout=600)
+        take_report(results, f"unit-{self.kind}", report, status, text,
+                    meant=range(0, 100))
+
+    def integration(self, results, keyword):
+        say(f"integration tests, {self.kind}")
+        report = os.path.join(OUT, f"integration-{self.kind}.xml")
+        if os.path.exists(report):
+            os.unlink(report)
+        shutil.rmtree(self.sanlogs, ignore_errors=True)
+        argv = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", "--tb=short",
+                f"--junit-xml={report}", "-m", self.marker, "tests/integration"]
+        if keyword:
+            argv += ["-k", keyword]
+        scale = max(1.0, float(os.environ.get("HOLDFAST_SCALE", "1")))
+        status, text = run(argv, log=os.path.join(OUT, f"integration-{self.kind}.log"),
+                           env=self.env(), timeout=INTEGRATION_TIMEOUT * scale)
+        for line in text.split("\n"):
+            if line.startswith("measured: "):
+                print(f"   {line}", flush=True)
+        take_report(results, f"integration-{self.kind}", report, status, text)
+        self.sanitizer_reports(results)
+
+    def sanitizer_reports(self, results):
+        """Daemons report into files; a report that no test owned up to still fails the run."""
+        if not os.path.isdir(self.sanlogs):
+            return
+        for name in sorted(os.listdir(self.sanlogs)):
+            with open(os.path.join(self.sanlogs, name), encoding="utf-8", errors="replace") as f:
+                results.add(f"sanitizer-report:{name}", FAILED, f.read()[:4000])
+
+
+def lints(results):
+    say("lints")
+    folder = os.path.join(HERE, "lint")
+    for name in sorted(os.listdir(folder)):
+        if not name.endswith(".py") or name == "lint.py":
+            continue
+        for what, argument in (("tree", []), ("self-test", ["--self-test"])):
+            status, text = run(["/usr/bin/python3", os.path.join(folder, name), *argument],
+                               timeout=300)
+            results.add(f"lint:{name[:-3]}.{what}", PASSED if status == 0 else FAILED, text)
+
+
+def allowed_skips():
+    with open(os.path.join(HERE, "skips.allow"), encoding="utf-8") as f:
+        for line in f:
+            if line.strip() and not line.startswith("#"):
+                pattern, _, feature = line.partition("=")
+                yield pattern.strip(), feature.strip()
+
+
+def forbidden_skips(results):
+    allowed = list(allowed_skips())
+    return [(test, text) for test, outcome, text in results.rows if outcome == SKIPPED and not any(
+        fnmatch.fnmatch(test, pattern) and feature and feature in text
+        for pattern, feature in allowed)]
+
+
+def stages(results, only, keyword):
+    everything = not only
+    if everything or "lint" in only:
+        lints(results)
+    for kind in BUILDS:
+        wanted_unit = everything or "unit" in only or ("sanitize" in only and kind == "sanitize")
+        wanted_integration = (everything or ("integration" in only and kind == "gcc")
+                              or ("sanitize" in only and kind == "sanitize"))
+        if not (wanted_unit or wanted_integration):
+            continue
+        build = Build(kind)
+        start = time.monotonic()
+        if build.make(results):
+            if wanted_unit and not keyword:
+                build.unit(results)
+            if wanted_integration:
+                build.integration(results, keyword)
+        say(f"{kind}: {time.monotonic() - start:.0f} s")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="tests/run")
+    parser.add_argument("--only", action="append", default=[],
+                        choices=("lint", "unit", "integration", "sanitize"))
+    parser.add_argument("--keyword", help="integration tests that match (pytest -k)")
+    args = parser.parse_args()
+    os.environ.setdefault("HOLDFAST_SCALE", "1")
+    os.makedirs(OUT, exist_ok=True)
+    results = Results()
+    try:
+        stages(results, args.only, args.keyword)
+    except Exception as e:  # a broken runner must never look like a passed one
+        import traceback
+        results.add("runner", FAILED, f"{e}\n{traceback.format_exc()}")
+    if not results.rows:
+        results.add("runner", FAILED, "nothing ran")
+    bad_skips = forbidden_skips(results)
+    for test, text in bad_skips:
+        print(f"not allowed to be skipped: {test}: {text}")
+    print(f"{results.count(PASSED)} passed, {results.count(FAILED)} failed, "
+          f"{results.count(SKIPPED)} skipped")
+    return 1 if results.count(FAILED) or bad_skips else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
