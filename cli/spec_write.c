@@ -14,6 +14,7 @@
 #include "cli/caps.h"
 #include "cli/identity.h"
 #include "cli/spec.h"
+#include "cli/spec_defaults.h"
 #include "cli/text.h"
 #include "ipc/base/fault.h"
 #include "ipc/base/fd.h"
@@ -42,12 +43,12 @@ static void number_set(struct json_object *o, const char *key, uint64_t value)
 	json_object_object_add(o, key, json_object_new_uint64(value));
 }
 
-static struct json_object *texts_new(const char *const *items, size_t len)
+static struct json_object *texts_new(const char *const *items)
 {
 	struct json_object *a = json_object_new_array();
 
-	for (size_t i = 0; i < len; i++)
-		json_object_array_add(a, json_object_new_string(items[i]));
+	while (*items)
+		json_object_array_add(a, json_object_new_string(*items++));
 	return a;
 }
 
@@ -149,43 +150,19 @@ static void mount_add(struct doc *d, const char *type, const char *source, const
 
 static void default_mounts(struct doc *d)
 {
-	static const struct {
-		const char *type, *source, *target, *options;
-	} mounts[] = {
-		{"proc", "proc", "/proc", "nosuid,noexec,nodev"},
-		{"tmpfs", "tmpfs", "/dev", "nosuid,noexec,strictatime,mode=755,size=64k"},
-		{"devpts", "devpts", "/dev/pts",
-			"nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5"},
-		{"tmpfs", "shm", "/dev/shm", "nosuid,noexec,nodev,mode=1777,size=64m"},
-		{"mqueue", "mqueue", "/dev/mqueue", "nosuid,noexec,nodev"},
-		{"sysfs", "sysfs", "/sys", "nosuid,noexec,nodev,ro"},
-	};
-
-	for (size_t i = 0; i < array_size(mounts); i++)
-		mount_add(d, mounts[i].type, mounts[i].source, mounts[i].target, mounts[i].options);
+	for (const struct spec_default_mount *m = spec_default_mounts; m->type; m++)
+		mount_add(d, m->type, m->source, m->target, m->options);
 }
 
-/* Leaks about the host, or handles on it; a path that this kernel does not have costs nothing. */
 static void default_paths(struct doc *d)
 {
-	static const char *const masked[] = {"/proc/acpi", "/proc/asound", "/proc/interrupts",
-		"/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
-		"/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware",
-		"/sys/devices/virtual/powercap", "/sys/kernel/security"};
-	static const char *const read_only[] = {
-		"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
-	struct json_object *list = texts_new(masked, array_size(masked));
+	struct json_object *list = texts_new(spec_default_masked);
 	char path[80];
 
-	for (unsigned cpu = 0; cpu < 4096; cpu++) {
-		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/thermal_throttle", cpu);
-		if (access(path, F_OK) < 0)
-			break;
+	for (unsigned cpu = 0; spec_default_thermal(cpu, path, sizeof(path)); cpu++)
 		json_object_array_add(list, json_object_new_string(path));
-	}
 	json_object_object_add(d->linux_, "maskedPaths", list);
-	json_object_object_add(
-		d->linux_, "readonlyPaths", texts_new(read_only, array_size(read_only)));
+	json_object_object_add(d->linux_, "readonlyPaths", texts_new(spec_default_read_only));
 }
 
 static uint64_t smaller(uint64_t a, uint64_t b)
@@ -196,26 +173,16 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 /* Never above what this process has: raising a limit is not this command's to decide. */
 static void default_rlimits(struct doc *d)
 {
-	static const struct {
-		const char *name;
-		int resource;
-		uint64_t soft, hard;
-	} limits[] = {
-		{"RLIMIT_NOFILE", RLIMIT_NOFILE, 1024, 524288},
-		{"RLIMIT_CORE", RLIMIT_CORE, 0, 0},
-		{"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK, 64 << 10, 64 << 10},
-		{"RLIMIT_STACK", RLIMIT_STACK, 8 << 20, RLIM_INFINITY},
-	};
 	struct json_object *list = json_object_new_array();
 
-	for (size_t i = 0; i < array_size(limits); i++) {
+	for (const struct spec_default_limit *l = spec_default_limits; l->name; l++) {
 		struct json_object *o = json_object_new_object();
 		struct rlimit own = {RLIM_INFINITY, RLIM_INFINITY};
 
-		getrlimit((__rlimit_resource_t)limits[i].resource, &own);
-		text_set(o, "type", limits[i].name);
-		number_set(o, "soft", smaller(limits[i].soft, own.rlim_max));
-		number_set(o, "hard", smaller(limits[i].hard, own.rlim_max));
+		getrlimit((__rlimit_resource_t)l->resource, &own);
+		text_set(o, "type", l->name);
+		number_set(o, "soft", smaller(l->soft, own.rlim_max));
+		number_set(o, "hard", smaller(l->hard, own.rlim_max));
 		json_object_array_add(list, o);
 	}
 	json_object_object_add(d->process, "rlimits", list);
@@ -231,11 +198,10 @@ static void namespace_add(struct doc *d, struct json_object *list, const char *t
 
 static void default_namespaces(struct doc *d)
 {
-	static const char *const types[] = {"pid", "mount", "ipc", "uts", "cgroup"};
 	struct json_object *list = json_object_new_array();
 
-	for (size_t i = 0; i < array_size(types); i++)
-		namespace_add(d, list, types[i]);
+	for (const char *const *type = spec_default_namespaces; *type; type++)
+		namespace_add(d, list, *type);
 	json_object_object_add(d->linux_, "namespaces", list);
 }
 
@@ -415,13 +381,9 @@ static int process_apply(struct doc *d)
 {
 	const struct spec *s = d->spec;
 	struct json_object *args;
-	size_t len = 0;
 
-	while (s->argv[len])
-		len++;
-	if (len)
-		json_object_object_add(
-			d->process, "args", texts_new((const char *const *)s->argv, len));
+	if (s->argv[0])
+		json_object_object_add(d->process, "args", texts_new((const char *const *)s->argv));
 	else if (!json_object_object_get_ex(d->process, "args", &args) ||
 		 json_object_get_type(args) != json_type_array ||
 		 json_object_array_length(args) == 0)

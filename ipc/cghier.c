@@ -102,6 +102,9 @@ static void take_line(struct cghier *h, char *line, bool *any_v1)
 	take_v1(h, point, options);
 }
 
+_Static_assert(sizeof(((struct cghier *)0)->unified) == sizeof(((struct cg_place *)0)->root),
+	"a place takes the v2 tree's mount point as it is");
+
 /* What v1 does not have may be in the v2 tree; devices and freezer always are (as a BPF program and
  * as cgroup.freeze). */
 static int take_v2(struct cghier *h)
@@ -119,7 +122,7 @@ static int take_v2(struct cghier *h)
 	for (int c = 0; c < CG_CONTROLLERS; c++) {
 		if (h->at[c].root[0] || (names[c].v2[0] && !listed(list, names[c].v2, ' ')))
 			continue;
-		snprintf(h->at[c].root, sizeof(h->at[c].root), "%s", h->unified);
+		memcpy(h->at[c].root, h->unified, sizeof(h->at[c].root));
 		h->at[c].v2 = true;
 	}
 	return 0;

@@ -193,9 +193,11 @@ static int search(char **argv, char **envp)
 		execve(argv[0], argv, envp);
 		return -errno;
 	}
-	for (const char *p = path_of(envp); *p; p += strcspn(p, ":"), p += *p == ':') {
-		int n = snprintf(full, sizeof(full), "%.*s/%s", (int)strcspn(p, ":"), p, argv[0]);
+	for (const char *p = path_of(envp), *next; *p; p = next + (*next == ':')) {
+		int n;
 
+		next = p + strcspn(p, ":");
+		n = snprintf(full, sizeof(full), "%.*s/%s", (int)(next - p), p, argv[0]);
 		if (n < 0 || n >= (int)sizeof(full) || full[0] != '/')
 			continue;
 		execve(full, argv, envp);

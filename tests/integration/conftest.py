@@ -27,8 +27,10 @@ def place():
     """A directory that containers with the host's root can see, with the test service in it."""
     base = tempfile.mkdtemp(prefix="holdfast-tests-", dir="/var/tmp")
     os.chmod(base, 0o755)
-    shutil.copy(os.environ["HOLDFAST_TORTURE"], os.path.join(base, "torture"))
-    os.chmod(os.path.join(base, "torture"), 0o755)
+    for name in ("torture", "stamp"):
+        path = os.path.join(base, name)
+        shutil.copy(os.path.join(os.path.dirname(os.environ["HOLDFAST_TORTURE"]), name), path)
+        os.chmod(path, 0o755)
     yield base
     shutil.rmtree(base, ignore_errors=True)
 

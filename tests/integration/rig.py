@@ -235,6 +235,7 @@ class Holdfast:
         self.state = os.path.join(base, "state")
         self.logs = os.path.join(base, "logs")
         self.torture = os.path.join(os.path.dirname(base), "torture")
+        self.stamp = os.path.join(os.path.dirname(base), "stamp")
         self.daemon_reports = []
 
     def env(self, **more):
@@ -244,9 +245,9 @@ class Holdfast:
 
     def owns(self, pid):
         return f"HOLDFAST_STATE_DIR={self.state}" in (read(f"/proc/{pid}/environ", "") or "") or \
-            os.path.exists(self.state) and self._cwd_of_fd3(pid)
+            os.path.exists(self.state) and self._holds_state(pid)
 
-    def _cwd_of_fd3(self, pid):
+    def _holds_state(self, pid):
         for fd in (3, 4):
             try:
                 if os.readlink(f"/proc/{pid}/fd/{fd}").startswith(self.state):
@@ -390,7 +391,7 @@ def _processes():
         except OSError:
             inside = False
         if (inside or any("holdfast" in os.path.basename(a) for a in argv[:1])
-                or any(os.path.basename(a) == "torture" for a in argv[:1])) and alive(pid):
+                or any(os.path.basename(a) in ("torture", "stamp") for a in argv[:1])) and alive(pid):
             found.add((pid, starttime(pid), " ".join(argv)[:120]))
     return found
 

@@ -150,6 +150,44 @@ def test_default_filter(base):
     assert out == "done\n" and "not permitted" in err and "permission denied" in err
 
 
+WIDE = """
+import ctypes, os
+c = ctypes.CDLL(None, use_errno=True)
+def call(nr, *args):
+    ctypes.set_errno(0)
+    r = c.syscall(ctypes.c_long(nr), *[ctypes.c_ulong(a & (1 << 64) - 1) for a in args])
+    print(ctypes.get_errno() if r < 0 else "ok")
+high = 1 << 32
+call(41, 1, 1, 0)              # socket: unix
+call(41, 38, 5, 0)             # AF_ALG
+call(41, 38 | high, 5, 0)
+call(41, 40 | high << 31, 1, 0)  # AF_VSOCK
+call(16, 0, 0x5412 | high, 0)  # ioctl TIOCSTI
+call(16, 0, 0x541c, 0)         # TIOCLINUX
+call(157, 35, 1, 0, 0, 0)      # prctl PR_SET_MM
+call(435, 0, 0)                # clone3
+call(1000)                     # newer than the table
+call(56, 0x10000000 | 17, 0, 0, 0, 0)  # clone(CLONE_NEWUSER)
+call(425, 1, 0)                # io_uring_setup
+call(39)                       # getpid
+"""
+
+
+def test_default_filter_compares_what_the_kernel_looks_at(base):
+    conf = lr.config(["/usr/bin/python3", "-c", WIDE], root={"path": "/"})
+    _, out, err, _ = good(base, conf, flags=lr.HOST_ROOT | lr.DEFAULT_SECCOMP)
+    assert out.split() == ["ok"] + ["1"] * 6 + ["38", "38", "1", "1", "ok"], (out, err)
+
+
+def test_filter_of_the_config(base):
+    conf = sh("mkdir /m 2>&1; echo end", linux__seccomp={
+        "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
+        "syscalls": [{"names": ["mkdir", "no_such_call"], "action": "SCMP_ACT_ERRNO",
+                      "errnoRet": 28}]})
+    _, out, _, _ = good(base, conf)
+    assert "No space left" in out and "end" in out
+
+
 def test_sysctl_rlimits_and_oom_score(base):
     conf = sh("cat /proc/sys/kernel/shmmax; ulimit -n; ulimit -Hn; cat /proc/self/oom_score_adj")
     conf["linux"]["sysctl"] = {"kernel.shmmax": "65536", "net.ipv4.ip_forward": "1"}

@@ -9,7 +9,7 @@ LIMIT = ("--memory", "32M")
 
 
 def says_oom(text):
-    return "oom" in text.lower() or "out of memory" in text.lower()
+    return "oom" in text.lower() or "lack of memory" in text
 
 
 @pytest.mark.quick
@@ -58,7 +58,7 @@ def test_policy_stop_takes_everything_down(hf):
     c = hf.start(*LIMIT, "--restart", "always", "--oom-policy", "stop", "--", hf.torture,
                  "eat-child", "256", service=False)
     assert c.wait_end() == 137
-    assert not [x for x in c.lines() if x.startswith("child signal")]
+    assert len([x for x in c.lines() if x == "child"]) == 1
     assert says_oom(c.ps())
 
 
@@ -67,7 +67,6 @@ def test_policy_restart_kills_everything_and_starts_again(hf):
                  "--restart-budget", "2/1h", "--", hf.torture, "eat-child", "256", service=False)
     assert c.wait_end(40) == 137
     assert len([x for x in c.lines() if x == "child"]) == 3
-    assert not [x for x in c.lines() if x.startswith("child signal")]
 
 
 def test_without_init_too(hf):

@@ -136,7 +136,7 @@ def test_pids_limit(hf):
 
 
 def test_all_processes_are_in_the_group(hf):
-    c = hf.start("--", hf.torture, "daemons", "3")
+    c = hf.start("--cpus", "1", "--", hf.torture, "daemons", "3")
     c.wait_line("daemons 3")
     for controller in ("memory", "pids", "cpu"):
         group, _ = c.cgroup(controller)

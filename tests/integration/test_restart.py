@@ -74,7 +74,7 @@ def figures(times):
 @pytest.mark.parametrize("ci,gap,label", [(200, 0, "back to back"), (20, 0.1, "100 ms apart")],
                          ids=["hot", "cold"])
 def test_latency_and_growth(hf, measured, ci, gap, label):
-    c = hf.start(*IN_PLACE, "--", hf.torture, "stamp")
+    c = hf.start(*IN_PLACE, "--", hf.stamp)
     count = scaled(ci, 1000)
     init, keeper, shim = c.init, c.keeper, c.shim
     times, early = kills(c, count, gap)

@@ -12,6 +12,16 @@ CALL = (r"(?<![\w.>])(open|creat|fopen|mount|umount2?|mkdir|mknod|mkfifo|chown|l
 # file -> the calls it may make, with the reason why that is safe
 ALLOWED = {
     "shim/launch/path.c": None,  # the only resolver beneath the rootfs; everything else asks it
+    "shim/launch/born.c": {"open"},  # /proc of a process of ours, before anything of the image
+    "shim/launch/enter.c": {"openat"},  # "ptmx" in the devpts that we have just mounted
+    "shim/launch/groups.c": {"open", "openat", "mkdirat", "unlinkat", "faccessat"},  # cgroupfs only
+    "shim/launch/inside.c": {"open", "umount2", "chdir"},  # "." and "/" around pivot_root
+    # our own tmpfs for upper and /dev before anybody else can see it; the host's paths (volumes'
+    # sources, /dev/null) with the user's rights to name them
+    "shim/launch/layers.c": {"open", "stat", "mkdirat", "fchownat", "openat", "mknodat", "fchmodat",
+                             "faccessat", "symlinkat"},
+    "shim/launch/reader.c": {"access", "openat"},  # the host's LSMs; config.json in the state dir
+    "shim/launch/service.c": {"chdir", "execve"},  # inside the finished root, as the service
 }
 
 

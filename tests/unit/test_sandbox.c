@@ -1,6 +1,6 @@
 /* sources: shim/launch/sandbox.c shim/launch/blob.c ipc */
 /* The flat sandbox comes from a process that read hostile text: no range of it is believed. */
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include <errno.h>
 #include <sched.h>
