@@ -144,7 +144,7 @@ int brood_spawn(struct brood *b, enum child_kind kind, uint64_t nonce, int exe, 
 
 	if (nfds > SPAWN_FDS)
 		return -E2BIG;
-	pid = fork();
+	pid = _Fork(); /* no thread, no atfork handler: the rest of fork would be dead weight */
 	if (pid < 0)
 		return -errno;
 	if (pid == 0)
@@ -228,6 +228,18 @@ void brood_kill(struct brood *b, uint64_t nonce)
 		if (c->end.pid && !c->done && c->end.nonce == nonce && c->end.kind != CHILD_SHIM)
 			kill(c->end.pid, SIGKILL);
 	}
+}
+
+void brood_end(struct brood *b)
+{
+	for (unsigned i = 0; i < KEEPER_CHILDREN_MAX; i++) {
+		const struct brood_child *c = &b->children[i];
+
+		if (c->end.pid && !c->done)
+			kill(c->end.pid, SIGKILL);
+	}
+	while (wait4(-1, 0, __WALL, 0) > 0 || errno == EINTR)
+		;
 }
 
 void brood_forget(struct brood *b, uint64_t nonce)

@@ -42,6 +42,9 @@ void brood_kill(struct brood *b, uint64_t nonce);
 void brood_forget(struct brood *b, uint64_t nonce);
 void brood_untell(struct brood *b);
 
+/* Kills and reaps every child. Waits for them. */
+void brood_end(struct brood *b);
+
 void brood_close_from(int fd);
 void brood_complain(const char *what, int err);
 

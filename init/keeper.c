@@ -79,16 +79,18 @@ static int open_signals(void)
 static int open_listener(void)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "/proc/self/fd/3/sock"};
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), err = 0;
+	mode_t mask;
 
 	if (fd < 0)
 		return -errno;
 	/* We hold the lock: a socket that is there belongs to a pair that has died. */
 	unlinkat(KEEPER_FD_STATE, "sock", 0);
-	umask(077);
-	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, LISTEN_BACKLOG) < 0) {
-		int err = errno;
-
+	mask = umask(077);
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, LISTEN_BACKLOG) < 0)
+		err = errno;
+	umask(mask); /* children inherit it, and launch makes directories */
+	if (err) {
 		close(fd);
 		return -err;
 	}
@@ -587,6 +589,9 @@ int main(int argc, char **argv)
 		brood_complain("nobody waits for it", errno);
 	close(KEEPER_FD_READY);
 	serve();
+	/* What a launch left behind is in our own group until it is dead and reaped. */
+	if (keeper.retiring)
+		brood_end(&keeper.brood);
 	/* A socket file without a listener would make clients wait for nobody. The shim has removed
 	 * it or the whole directory when it retired. */
 	brood_leave_cgroup();

@@ -42,6 +42,7 @@ static void on_launch_intent(struct history *h, const struct record *r)
 	b.cgroup[sizeof(b.cgroup) - 1] = '\0';
 	h->launch_nonce = b.nonce;
 	memcpy(h->cgroup, b.cgroup, sizeof(h->cgroup));
+	h->cgroup_kept = b.cgroup_kept;
 	h->state = LIFE_LAUNCHING;
 	h->pid = h->init_pid = 0;
 }

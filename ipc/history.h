@@ -26,7 +26,8 @@ struct history {
 	int32_t pid, init_pid;
 	uint64_t init_starttime;
 	uint64_t launch_nonce;
-	char cgroup[256]; /* of the newest launch; empty: none to clean up */
+	char cgroup[256];     /* of the newest launch; empty: none to clean up */
+	uint32_t cgroup_kept; /* its leading components that are not ours */
 	uint64_t real_created, real_started, boot_started;
 	uint64_t restarts;
 	uint64_t exit_seq; /* newest exit record journalled */

@@ -64,6 +64,8 @@ struct record {
 struct rec_launch {
 	uint64_t nonce;
 	char cgroup[256];
+	uint32_t cgroup_kept; /* leading components that were there before: not ours to remove */
+	uint32_t pad;
 };
 
 struct rec_launched {

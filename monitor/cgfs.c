@@ -24,6 +24,7 @@ struct group {
 	const struct cghier *hier;
 	const char *path;
 	bool populated;
+	uint32_t kept;
 };
 
 /* ROOT PATH/FILE; file may be NULL. */
@@ -158,35 +159,72 @@ static int remove_tree(const char *dir, int depth)
 	return r;
 }
 
+uint32_t cgfs_depth(const char *path)
+{
+	uint32_t n = 0;
+
+	for (; *path; path++)
+		n += path[0] == '/' && path[1] != '/' && path[1] != '\0';
+	return n;
+}
+
 static int remove_group(void *ctx, const char *root, bool v2)
 {
 	const struct group *g = ctx;
-	size_t top = strlen(root);
 	char dir[PATH_BYTES], *slash;
+	size_t top = strlen(root);
 	int r = join(dir, sizeof(dir), root, g->path, NULL);
 
 	if (r == 0)
 		r = remove_tree(dir, 0);
 	if (r < 0)
 		return r;
-	/* Parents of our own making, when this was the last group in them. Another's are not ours.
-	 */
-	while (strncmp(g->path, OUR_PARENT, strlen(OUR_PARENT)) == 0 &&
-		(slash = strrchr(dir, '/')) && slash > dir + top) {
+	/* parents that were made for this group; one that holds another group just stays */
+	while ((slash = strrchr(dir, '/')) && slash > dir + top) {
 		*slash = '\0';
-		if (rmdir(dir) < 0)
+		if (cgfs_depth(dir + top) <= g->kept || rmdir(dir) < 0)
 			break;
 	}
 	return 0;
 }
 
-int cgfs_remove(const struct cghier *h, const char *path)
+int cgfs_remove(const struct cghier *h, const char *path, uint32_t kept)
 {
-	struct group g = {.hier = h, .path = path};
+	struct group g = {.hier = h, .path = path, .kept = kept};
 
 	if (path[0] != '/' || path[1] == '\0')
 		return fault_plain(-EINVAL, "cgroup \"%s\": never the root group", path);
+	if (strncmp(path, OUR_PARENT, strlen(OUR_PARENT)) == 0)
+		g.kept = 0;
 	return cghier_each(h, remove_group, &g);
+}
+
+static int count_existing(void *ctx, const char *root, bool v2)
+{
+	struct group *g = ctx;
+	char dir[PATH_BYTES];
+	size_t top = strlen(root);
+
+	if (join(dir, sizeof(dir), root, g->path, NULL) < 0)
+		return 0;
+	while (strlen(dir) > top) {
+		if (access(dir, F_OK) == 0) {
+			uint32_t n = cgfs_depth(dir + top);
+
+			g->kept = n > g->kept ? n : g->kept;
+			return 0;
+		}
+		*strrchr(dir, '/') = '\0';
+	}
+	return 0;
+}
+
+uint32_t cgfs_existing(const struct cghier *h, const char *path)
+{
+	struct group g = {.hier = h, .path = path};
+
+	cghier_each(h, count_existing, &g);
+	return g.kept;
 }
 
 int cgfs_oom_kills(const struct cghier *h, const char *path, uint64_t *ret)

@@ -11,9 +11,14 @@
  * freeze, kill, thaw on v1. Does not wait. A group that does not exist is fine. 0 or a fault. */
 int cgfs_kill(const struct cghier *h, const char *path);
 
-/* Removes the group everywhere (and children a service made), then parents that became empty up to
- * the first level. 0: gone; -EBUSY: processes are still dying, try again; else a fault. */
-int cgfs_remove(const struct cghier *h, const char *path);
+/* How many leading components of the path exist in any hierarchy: what was there before us. */
+uint32_t cgfs_existing(const struct cghier *h, const char *path);
+uint32_t cgfs_depth(const char *path); /* components in all */
+
+/* Removes the group everywhere, with children that a service made, then its parents that are empty
+ * and deeper than `kept` components (below /holdfast all are ours). 0: gone; -EBUSY: processes are
+ * still dying, try again; else a fault. */
+int cgfs_remove(const struct cghier *h, const char *path, uint32_t kept);
 
 /* Whether any process is left in the group in any hierarchy. */
 bool cgfs_populated(const struct cghier *h, const char *path);

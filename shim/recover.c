@@ -51,8 +51,7 @@ static void rejoin_launch(struct shim *s)
 	shim_set_phase(s, s->journal.now.stopping ? PHASE_ABORTING : PHASE_LAUNCHING);
 	if (s->hello.launch_nonce == s->launch_nonce)
 		return;
-	if (cgfs_kill(&s->hier, s->settings.cgroup) < 0)
-		log_warn("%s", fault_text());
+	clean_kill(s);
 	link_keeper_send(s, KEEPER_LAUNCH, &req, sizeof(req), -1);
 }
 
@@ -78,8 +77,7 @@ static void lost(struct shim *s, bool same_boot, const char *why)
 		s->shared->policy.down = 1;
 	if (same_boot)
 		kill_orphan(&s->journal.now);
-	if (cgfs_kill(&s->hier, s->settings.cgroup) < 0)
-		log_warn("%s", fault_text());
+	clean_kill(s);
 	shim_set_phase(s, PHASE_DECIDE);
 	exits_decide(s);
 }

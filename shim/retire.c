@@ -24,14 +24,37 @@
 /* The sandbox -----------------------------------------------------------------------------------
  */
 
+/* A group that was there before the launch is somebody's: it is never removed, and killed only once
+ * a launch has put our sandbox into it (launch refuses one that holds processes). */
+static bool made_group(const struct shim *s)
+{
+	return s->journal.now.cgroup_kept < cgfs_depth(s->settings.cgroup);
+}
+
+void clean_kill(struct shim *s)
+{
+	if (!made_group(s) && !s->journal.now.init_pid)
+		return;
+	if (cgfs_kill(&s->hier, s->settings.cgroup) < 0)
+		log_warn("%s", fault_text());
+}
+
+static int clean_group(struct shim *s)
+{
+	if (made_group(s))
+		return cgfs_remove(&s->hier, s->settings.cgroup, s->journal.now.cgroup_kept);
+	return s->journal.now.init_pid && cgfs_populated(&s->hier, s->settings.cgroup)
+		       ? fault(-EBUSY, "cgroup %s", s->settings.cgroup)
+		       : 0;
+}
+
 static void clean_try(struct shim *s)
 {
 	uint64_t waited = now_mono() - s->clean_since;
 	int r;
 
-	if (cgfs_kill(&s->hier, s->settings.cgroup) < 0)
-		log_warn("%s", fault_text());
-	r = cgfs_remove(&s->hier, s->settings.cgroup);
+	clean_kill(s);
+	r = clean_group(s);
 	if (r < 0 && waited < STUCK_USEC) {
 		/* dying takes the kernel a moment; there is no event for "can be removed now" on v1
 		 */

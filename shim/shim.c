@@ -39,6 +39,7 @@ static void act_launch(struct shim *s)
 	if (random_bytes(&intent.nonce, sizeof(intent.nonce)) < 0 || intent.nonce == 0)
 		intent.nonce = now_boot();
 	snprintf(intent.cgroup, sizeof(intent.cgroup), "%s", s->settings.cgroup);
+	intent.cgroup_kept = cgfs_existing(&s->hier, s->settings.cgroup);
 	s->launch_nonce = req.nonce = intent.nonce;
 	s->init_exited = s->init_status_known = false;
 	s->start_errno = 0;
@@ -82,8 +83,7 @@ static void act_announce(struct shim *s)
 
 static void act_kill(struct shim *s)
 {
-	if (cgfs_kill(&s->hier, s->settings.cgroup) < 0)
-		log_warn("%s", fault_text());
+	clean_kill(s);
 	if (s->init_pidfd.loop && s->init_pidfd.fd >= 0)
 		pidfd_kill(s->init_pidfd.fd, SIGKILL);
 }

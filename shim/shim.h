@@ -100,6 +100,7 @@ int stop_signal(struct shim *s, struct signal_req req); /* 0 or -errno */
 
 /* shim/retire.c */
 void clean_begin(struct shim *s);
+void clean_kill(struct shim *s); /* everything in the cgroup, if that is the container's */
 void retire_begin(struct shim *s);
 void retire_check(struct shim *s); /* something that the end waits for has changed */
 

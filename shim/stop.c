@@ -6,10 +6,8 @@
 #include <string.h>
 
 #include "ipc/base/clock.h"
-#include "ipc/base/fault.h"
 #include "ipc/base/log.h"
 #include "ipc/base/proc.h"
-#include "monitor/cgfs.h"
 #include "shim/shim.h"
 
 #define INIT_ANSWER_USEC USEC_PER_SEC
@@ -23,8 +21,7 @@ static void on_stop_timer(struct loop_timer *t)
 	if (s->stop_tag)
 		journal_warn(&s->journal, "init does not answer the stop: the container is killed");
 	s->stop_tag = 0;
-	if (cgfs_kill(&s->hier, s->settings.cgroup) < 0)
-		log_error("%s", fault_text());
+	clean_kill(s);
 }
 
 static void defaults(const struct shim *s, struct stop_req *req)

@@ -26,6 +26,8 @@ EVERYWHERE = {
     "cli/probe_ns.c": {"_exit"},  # the same, for namespaces
     "shim/launch/blob.c": {"abort"},  # the reader's child only: its parent reports the signal
     "shim/launch/born.c": {"_exit"},  # what becomes PID 1, before exec
+    "shim/launch/enter.c": {"_exit"},  # the same child, inside its namespaces
+    "shim/launch/service.c": {"_exit"},  # the same child as --init none's service, before exec
     "shim/launch/reader.c": {"_exit"},  # the child that parses config.json
     "shim/takeover.c": {"_exit"},  # the next keeper's child; and the end of a shim that handed over
 }
