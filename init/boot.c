@@ -11,6 +11,8 @@
 #include "init/pid1.h"
 #include "init/relay.h"
 #include "init/say.h"
+#include "init/spawn.h"
+
 #include "init/sys.h"
 
 #define OWN_CAPS (1ULL << CAP_SETUID | 1ULL << CAP_SETGID | 1ULL << CAP_SETPCAP | 1ULL << CAP_KILL)
@@ -168,6 +170,22 @@ static int drop_caps(const struct plan *plan)
 	return 0;
 }
 
+/* A filter that lets PID 1 itself work is loaded here, once: every child inherits it. */
+static int take_filter(const struct plan *plan)
+{
+	const struct plan *m;
+	int r;
+
+	if (!(plan->flags & PLAN_FILTER_ONCE) || plan->filter.count == 0)
+		return 0;
+	m = mmap(NULL, plan->size, PROT_READ, MAP_PRIVATE, PLAN_FD_PLAN, 0);
+	if (m == MAP_FAILED)
+		return refuse("plan: mmap", -errno);
+	r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : spawn_filter(m);
+	munmap((void *)(uintptr_t)m, plan->size);
+	return r < 0 ? refuse("seccomp filter", r) : 0;
+}
+
 int boot(struct pid1 *p)
 {
 	int r;
@@ -180,6 +198,8 @@ int boot(struct pid1 *p)
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return refuse("dumpable", -errno);
 	if ((r = take_plan(p)) < 0 || (r = take_shared(p)) < 0 || (r = drop_caps(&p->plan)) < 0)
+		return r;
+	if ((r = take_filter(&p->plan)) < 0)
 		return r;
 	drop_stdio();
 	return 0;

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +21,8 @@
 #define SCRATCH_FD  64 /* above every number that is placed */
 #define CHILD_ENV   64
 #define SUPERVISORS "/holdfast.d/"
+#define LEAVE_TRIES 200
+#define LEAVE_MSEC  5
 
 extern char **environ;
 
@@ -298,7 +302,12 @@ void brood_leave_cgroup(void)
 		brood_complain("leaving its cgroup", errno);
 	close(fd);
 	memcpy(path, own, strlen(own) + 1);
-	/* ID, realm, /holdfast.d itself: each only when it was the last */
-	while (strlen(path) > root + 1 && rmdir(path) == 0)
+	/* The last of the others may be a zombie still: dying is the kernel's, and tells nobody
+	 * here. */
+	for (int i = 0; i < LEAVE_TRIES && rmdir(path) < 0 && errno == EBUSY; i++)
+		poll(0, 0, LEAVE_MSEC);
+	/* realm, /holdfast.d itself: each only when it was the last */
+	do
 		*strrchr(path, '/') = '\0';
+	while (strlen(path) > root + 1 && rmdir(path) == 0);
 }

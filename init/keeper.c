@@ -43,6 +43,8 @@ struct keeper {
 	uint64_t revive_at; /* monotonic; 0: the shim lives */
 	uint64_t next_conn;
 	struct launch_req launch;
+	struct launch_req
+		next_launch; /* asked for while the one before was still ending; nonce 0: none */
 	struct launch_result result; /* of launch.nonce, once have_result */
 	struct store store;
 	struct brood brood;
@@ -327,13 +329,11 @@ static int start_launch(int channel, int init_end)
 		"holdfast-launch", keeper.id, fds, sizeof(fds) / sizeof(fds[0]));
 }
 
-static void on_launch(struct packet *p)
+static void begin_launch(struct launch_req req)
 {
 	int channel[2] = {-1, -1}, init[2] = {-1, -1}, r = 0;
 
-	if (brood_pid(&keeper.brood, CHILD_LAUNCH))
-		return; /* one at a time: a new shim finds the running one in HELLO */
-	memcpy(&keeper.launch, p->body, sizeof(keeper.launch));
+	keeper.launch = req;
 	keeper.have_result = false;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) < 0 ||
 		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, init) < 0)
@@ -355,6 +355,18 @@ static void on_launch(struct packet *p)
 		if (init[i] >= 0)
 			close(init[i]);
 	}
+}
+
+/* One at a time: the program that made the sandbox before may not have been reaped yet. */
+static void on_launch(struct packet *p)
+{
+	struct launch_req req;
+
+	memcpy(&req, p->body, sizeof(req));
+	if (brood_pid(&keeper.brood, CHILD_LAUNCH))
+		keeper.next_launch = req;
+	else
+		begin_launch(req);
 }
 
 static void launch_packet(struct packet *p)
@@ -396,9 +408,14 @@ static void drain_launch(void)
 
 static void launch_died(void)
 {
+	struct launch_req next = keeper.next_launch;
+
 	drain_launch();
 	if (!keeper.have_result)
 		launch_failed(-EIO, "the launch program died without a result");
+	keeper.next_launch.nonce = 0;
+	if (next.nonce && next.nonce != keeper.launch.nonce)
+		begin_launch(next);
 }
 
 /* Requests of the shim --------------------------------------------------------------------------

@@ -154,23 +154,29 @@ static int step_no_new_privs(struct child *c)
 	return sys_result(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 }
 
+int spawn_filter(const struct plan *plan)
+{
+	struct sock_fprog prog = {
+		.len = (unsigned short)plan->filter.count,
+		.filter = (void *)(uintptr_t)((const char *)plan + plan->filter.off),
+	};
+
+	if (plan->filter.count > BPF_MAXINSNS)
+		return -E2BIG;
+	return sys_result(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog));
+}
+
 /* Last but exec, so that the filter need not allow any of the steps. Signals are let in just
  * before: one that waited kills the child here and is reported as the run's end. */
 static int step_seccomp(struct child *c)
 {
 	const struct plan_range *f = &c->plan->filter;
-	struct sock_fprog prog = {
-		.len = (unsigned short)f->count,
-		.filter = (void *)(uintptr_t)((const char *)c->plan + f->off),
-	};
 
 	syscall(SYS_close_range, 3, ~0u, 4 /* CLOSE_RANGE_CLOEXEC: the result pipe must stay */);
 	sys_sigmask(0);
-	if (f->count == 0)
+	if (f->count == 0 || c->plan->flags & PLAN_FILTER_ONCE)
 		return 0;
-	if (f->count > BPF_MAXINSNS)
-		return -E2BIG;
-	return sys_result(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog));
+	return spawn_filter(c->plan);
 }
 
 static char **point_to(char **at, const struct plan *plan, struct plan_range strings)

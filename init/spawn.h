@@ -24,3 +24,6 @@ int spawn_service(const struct plan *plan, const int stdio[3], struct spawned *r
 
 /* Runs f in a forked child whose exit status is f's result. Its pid or -errno. */
 pid_t spawn_helper(int (*f)(const struct plan *plan), const struct plan *plan);
+
+/* Loads the plan's filter (which must not be empty) into this process: 0 or -errno. */
+int spawn_filter(const struct plan *plan);

@@ -179,17 +179,15 @@ static const struct {
 	{INIT_WAITING, on_waiting},
 };
 
-/* Without init the channel's other end is the service-to-be: it closes when the exec succeeds (or
- * when it has died, which the pidfd tells). */
+/* Without init the channel's other end is the service-to-be: it says why its exec failed, or the
+ * exec closes it. A service may have ended before this is read. */
 static void channel_closed(struct shim *s)
 {
-	bool alive = s->init_pidfd.loop && s->init_pidfd.fd >= 0 && !pidfd_dead(s->init_pidfd.fd);
 	struct rec_started rec;
 
 	loop_io_finish(&s->init);
 	link_keeper_drop(s, HELD_INIT_CHANNEL, 0);
-	if (shim_has_init(s) || !alive || s->start_errno || s->phase != PHASE_STARTING ||
-		!s->shared)
+	if (shim_has_init(s) || s->start_errno || s->phase != PHASE_STARTING || !s->shared)
 		return;
 	s->service_pid = s->journal.now.init_pid;
 	s->shared->boot_started = now_boot();

@@ -18,6 +18,7 @@
 #define PUMP_STACK	(64u << 10)
 #define FULL_RETRY_MSEC 200 /* a full disk does not tell when it has room again */
 #define EXACT_WAIT_USEC (2 * USEC_PER_MSEC)
+#define TTY_WAIT_USEC	(50 * USEC_PER_MSEC)
 
 static void signal_event(int fd)
 {
@@ -286,6 +287,16 @@ void pump_run_dead(struct pump *p, uint32_t run)
 	signal_event(p->wake);
 }
 
+/* What a terminal has taken may still be on its way through the kernel, where no count sees it;
+ * only reading brings it forth. So the end is known once the thread has read it empty. */
+static bool terminal_busy(const struct pump_stream *s, uint32_t run)
+{
+	for (unsigned i = 0; i < s->len && s->runs[i].run <= run; i++)
+		if (s->runs[i].tty >= 0)
+			return true;
+	return false;
+}
+
 /* Bytes waiting in the pipes of runs up to this one. With the lock held the thread can't close
  * them. */
 static uint64_t queued(const struct pump_stream *s, uint32_t run)
@@ -306,13 +317,16 @@ static uint64_t queued(const struct pump_stream *s, uint32_t run)
 uint64_t pump_run_end(struct pump *p, enum log_stream stream, uint32_t run, bool *exact)
 {
 	struct pump_stream *s = &p->streams[stream];
-	uint64_t deadline = now_mono() + EXACT_WAIT_USEC;
+	uint64_t deadline =
+		now_mono() + (p->streams[stream].len && p->streams[stream].runs[0].tty >= 0
+					     ? TTY_WAIT_USEC
+					     : EXACT_WAIT_USEC);
 	uint64_t end;
 
 	for (;;) {
 		pthread_mutex_lock(&p->lock);
 		end = s->offset + queued(s, run);
-		*exact = !s->busy;
+		*exact = !s->busy && !terminal_busy(s, run);
 		pthread_mutex_unlock(&p->lock);
 		if (*exact || now_mono() > deadline)
 			return end;

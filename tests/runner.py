@@ -233,6 +233,7 @@ def main():
     parser.add_argument("--keyword", help="integration tests that match (pytest -k)")
     args = parser.parse_args()
     os.environ.setdefault("HOLDFAST_SCALE", "1")
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     os.makedirs(OUT, exist_ok=True)
     results = Results()
     try:

@@ -176,6 +176,8 @@ static int compile_default(struct bundle *b)
 	if (r == 0)
 		r = export(b, ctx, true);
 	seccomp_release(ctx);
+	/* The table has every call of holdfast-init in it (but clone3, which it does without). */
+	b->plan.flags |= PLAN_FILTER_ONCE;
 	return r;
 }
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import tempfile
 
 import pytest
@@ -58,12 +59,14 @@ def hf(host, place):
     os.chmod(base, 0o755)
     tool = rig.Holdfast(base)
     yield tool
-    wrong = tool.remove_all()
+    wrong = []
     try:
-        rig.eventually(lambda: not tool.files(), 5)
-    except rig.Late:
-        wrong.append("files left: " + ", ".join(tool.files()))
+        wrong += tool.remove_all()
+        rig.eventually(lambda: not tool.files(), 5, "an empty state and log directory")
+    except (rig.Late, subprocess.TimeoutExpired) as e:
+        wrong.append(f"{e}; files left: {', '.join(tool.files())}")
     if wrong:
+        wrong += tool.evidence()
         tool.force()
     shutil.rmtree(base, ignore_errors=True)
     assert not tool.daemon_reports, "\n".join(tool.daemon_reports)

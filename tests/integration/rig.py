@@ -331,6 +331,11 @@ class Holdfast:
                 wrong.append(f"rm -f {name}: status {out.returncode}: {out.stderr}")
         return wrong
 
+    def evidence(self):
+        """What the daemons' own log says of a container that could not be removed."""
+        return [f"{path}:\n{read(path, '')[-2000:]}"
+                for path in glob.glob(f"{self.state}/local/*/shim.log")]
+
     def force(self):
         """Only after a failure: so that one broken test does not break the next."""
         for pid in pids():
@@ -341,10 +346,11 @@ class Holdfast:
             for pid in Container(self, name).pids:
                 kill(pid, signal.SIGKILL)
             for root, _ in cgroup_roots():
-                try:
-                    os.rmdir(f"{root}/holdfast/local/{name}")
-                except OSError:
-                    pass
+                for group in ("holdfast", "holdfast.d"):
+                    try:
+                        os.rmdir(f"{root}/{group}/local/{name}")
+                    except OSError:
+                        pass
 
 
 def kill(pid, signo):

@@ -84,6 +84,7 @@ def terminal(hf):
 def test_the_service_has_a_terminal(hf, terminal, init):
     t = terminal("run", "--rm", "-t", "-i", *init, "--", hf.torture, "show")
     assert t.end() == 0, t.text
+    assert t.text.startswith("{"), t.text
     shown = json.loads(t.text)
     assert shown["tty"] == [True, True, True]
     assert shown["controlling"]
