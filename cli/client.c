@@ -21,8 +21,7 @@
 static int try_connect(const struct state *s)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	auto_fd
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	auto_fd fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;

@@ -10,6 +10,7 @@
 
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/keeper_start.h"
 #include "cli/options.h"
 #include "cli/state.h"
 #include "ipc/base/clock.h"
@@ -215,6 +216,7 @@ static int rm_one(struct state *s, const struct control *ctl)
 	}
 	if (r < 0)
 		return r;
+	keeper_group_discard(s->id);
 	printf("%s\n", s->id);
 	return 0;
 }

@@ -131,8 +131,7 @@ int follow_pump(struct follow *f)
 
 int follow_watch(int dirfd)
 {
-	auto_fd
-	watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	auto_fd watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	char path[40];
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", dirfd);

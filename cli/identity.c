@@ -138,10 +138,8 @@ static int list_read(const char *rootfs, const char *path, char **ret)
 		.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
 		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
 	};
-	auto_fd
-	root = open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	auto_fd
-	fd = -1;
+	auto_fd root = open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	auto_fd fd = -1;
 	char proc[40];
 	struct stat st;
 

@@ -122,8 +122,7 @@ static int group_open(const char *id)
 	return fd;
 }
 
-/* As group_open made it; the keeper removes it itself once it has run. */
-static void group_discard(const char *id)
+void keeper_group_discard(const char *id)
 {
 	struct cghier h;
 	char path[PATH_MAX];
@@ -378,7 +377,7 @@ int keeper_start(const struct state *s, int lock)
 		r = wait_ready(&st);
 	}
 	if (r < 0 && st.group >= 0)
-		group_discard(s->id);
+		keeper_group_discard(s->id);
 	start_finish(&st);
 	return r;
 }

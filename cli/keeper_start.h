@@ -10,3 +10,7 @@ int keeper_check(void);
 /* Takes over lock (an OFD lock on the state directory's `lock`). Returns once clients may connect.
  * 0 or a fault; then no keeper of ours is left. */
 int keeper_start(const struct state *s, int lock);
+
+/* Removes the supervisors' own cgroup, as far as it is empty. A keeper does so itself when it leaves;
+ * this is for one that was killed. */
+void keeper_group_discard(const char *id);

@@ -214,8 +214,7 @@ static int follow_loop(struct logs *logs, struct client *c, int watch)
 /* Shows what there is; waits for more only where a supervisor is there to write it. */
 static int follow(struct logs *logs, const struct state *s)
 {
-	auto_fd
-	watch = follow_watch(logs->read.dirfd);
+	auto_fd watch = follow_watch(logs->read.dirfd);
 	struct client c = {.fd = -1};
 	int r = watch < 0 ? watch : client_open(&c, s);
 
@@ -232,8 +231,7 @@ static int follow(struct logs *logs, const struct state *s)
 static int show(struct logs *logs, const struct state *s)
 {
 	struct settings settings;
-	auto_fd
-	dir = -1;
+	auto_fd dir = -1;
 	int r = settings_read(s->dirfd, &settings);
 
 	if (r < 0)

@@ -113,16 +113,14 @@ enum probe_answer probe_seccomp(long arg, char note[PROBE_NOTE])
 enum probe_answer probe_openat2(long arg, char note[PROBE_NOTE])
 {
 	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT};
-	auto_fd
-	fd = (int)syscall(SYS_openat2, AT_FDCWD, "/", &how, sizeof(how));
+	auto_fd fd = (int)syscall(SYS_openat2, AT_FDCWD, "/", &how, sizeof(how));
 
 	return fd < 0 ? no(note, errno) : PROBE_YES;
 }
 
 enum probe_answer probe_pidfd(long arg, char note[PROBE_NOTE])
 {
-	auto_fd
-	fd = pidfd_open_pid(getpid());
+	auto_fd fd = pidfd_open_pid(getpid());
 
 	return fd < 0 ? no(note, -fd) : PROBE_YES;
 }
@@ -141,8 +139,7 @@ enum probe_answer probe_pidfd_exit(long arg, char note[PROBE_NOTE])
 {
 	struct pidfd_info_exit info = {.mask = INFO_EXIT};
 	pid_t pid = fork();
-	auto_fd
-	fd = -1;
+	auto_fd fd = -1;
 
 	if (pid < 0)
 		return no(note, errno);

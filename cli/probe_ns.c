@@ -110,8 +110,7 @@ enum probe_answer probe_group_file(long arg, char note[PROBE_NOTE])
 
 static int psi_trigger(const char *text)
 {
-	auto_fd
-	fd = open("/proc/pressure/memory", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	auto_fd fd = open("/proc/pressure/memory", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0)
 		return -errno;
@@ -134,12 +133,10 @@ enum probe_answer probe_psi(long arg, char note[PROBE_NOTE])
 
 enum probe_answer probe_mount_api(long arg, char note[PROBE_NOTE])
 {
-	auto_fd
-	fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
+	auto_fd fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
 
 	if (fs >= 0 && syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0) {
-		auto_fd
-		mnt = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
+		auto_fd mnt = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
 
 		if (mnt >= 0)
 			return PROBE_YES;
@@ -172,8 +169,8 @@ enum probe_answer probe_overlay(long arg, char note[PROBE_NOTE])
 static int idmap_root(int userns)
 {
 	struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns};
-	auto_fd
-	tree = (int)syscall(SYS_open_tree, AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	auto_fd tree =
+		(int)syscall(SYS_open_tree, AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 
 	if (tree < 0)
 		return -errno;
@@ -184,8 +181,7 @@ static int idmap_root(int userns)
 static int idmap_try(pid_t pid)
 {
 	char path[64];
-	auto_fd
-	ns = -1;
+	auto_fd ns = -1;
 
 	snprintf(path, sizeof(path), "/proc/%d/uid_map", (int)pid);
 	if (file_write(AT_FDCWD, path, "0 100000 65536") < 0)

@@ -44,8 +44,7 @@ static int choose_id(struct run *run)
 
 static int enabled_create(int dirfd)
 {
-	auto_fd
-	fd = openat(dirfd, "enabled", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	auto_fd fd = openat(dirfd, "enabled", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
 	return fd < 0 ? fault(-errno, "create enabled") : 0;
 }
@@ -53,8 +52,7 @@ static int enabled_create(int dirfd)
 /* The lock is taken first: from here on nobody takes the directory for an abandoned one. */
 static int populate(struct state *s, struct settings *settings, const char *config)
 {
-	auto_fd
-	lock = state_lock(s);
+	auto_fd lock = state_lock(s);
 	int r = lock;
 
 	if (r >= 0)

@@ -113,8 +113,7 @@ static int config_parse(const char *bundle, const char *data, size_t len, struct
 
 static int config_read(const char *bundle, struct json_object **ret)
 {
-	auto_fd
-	dir = open(bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	auto_fd dir = open(bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	auto_free char *data = NULL;
 	struct stat st;
 	ssize_t n;

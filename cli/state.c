@@ -42,8 +42,7 @@ static int owned(int fd, const char *path)
 
 static int realm_open(bool create)
 {
-	auto_fd
-	fd = -1;
+	auto_fd fd = -1;
 	char path[PATH_MAX];
 	int r;
 
@@ -79,8 +78,7 @@ static int open_below(int realm, const char *id, struct state *ret)
 
 int state_create(const char *id, struct state *ret)
 {
-	auto_fd
-	realm = realm_open(true);
+	auto_fd realm = realm_open(true);
 	char log_dir[PATH_MAX];
 	int r;
 
@@ -105,8 +103,7 @@ int state_create(const char *id, struct state *ret)
 
 int state_open(const char *id, struct state *ret)
 {
-	auto_fd
-	realm = realm_open(false);
+	auto_fd realm = realm_open(false);
 
 	ret->dirfd = -1;
 	return realm < 0 ? realm : open_below(realm, id, ret);
@@ -119,8 +116,7 @@ static int unknown(const char *name)
 
 int state_find(const char *name, struct state *ret)
 {
-	auto_fd
-	realm = realm_open(false);
+	auto_fd realm = realm_open(false);
 	auto_free char *hit = NULL;
 	size_t len, hits = 0;
 	char **ids;
@@ -203,8 +199,7 @@ static int lock_open(const struct state *s)
 
 int state_supervised(const struct state *s)
 {
-	auto_fd
-	fd = openat(s->dirfd, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	auto_fd fd = openat(s->dirfd, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
 	if (fd < 0)
@@ -217,8 +212,7 @@ int state_supervised(const struct state *s)
 int state_lock(const struct state *s)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	auto_fd
-	fd = lock_open(s);
+	auto_fd fd = lock_open(s);
 
 	if (fd < 0)
 		return fd;
@@ -231,8 +225,7 @@ int state_lock(const struct state *s)
 
 bool state_current(const struct state *s)
 {
-	auto_fd
-	realm = realm_open(false);
+	auto_fd realm = realm_open(false);
 	struct stat ours, named;
 
 	return realm >= 0 && fstat(s->dirfd, &ours) == 0 &&
@@ -257,8 +250,7 @@ int state_history(const struct state *s, struct history *ret, bool *stale)
 
 void state_discard(struct state *s, const char *log_dir)
 {
-	auto_fd
-	realm = realm_open(false);
+	auto_fd realm = realm_open(false);
 
 	if (realm >= 0)
 		dir_remove(realm, s->id);
@@ -268,10 +260,8 @@ void state_discard(struct state *s, const char *log_dir)
 
 int state_remove(struct state *s)
 {
-	auto_fd
-	realm = realm_open(false);
-	auto_fd
-	lock = -1;
+	auto_fd realm = realm_open(false);
+	auto_fd lock = -1;
 	char gone[ID_MAX + 16], log_dir[PATH_MAX];
 	int r;
 

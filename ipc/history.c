@@ -169,8 +169,7 @@ void history_apply(struct history *h, const struct record *r)
 
 static int journal_load(int state_dirfd, char **data, size_t *len)
 {
-	auto_fd
-	fd = openat(state_dirfd, "journal", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	auto_fd fd = openat(state_dirfd, "journal", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	auto_free char *buf = NULL;
 	off_t size;
 	ssize_t n;

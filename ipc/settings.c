@@ -37,8 +37,7 @@ static int settings_check(const struct settings *s)
 
 int settings_read(int state_dirfd, struct settings *ret)
 {
-	auto_fd
-	fd = openat(state_dirfd, "settings", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	auto_fd fd = openat(state_dirfd, "settings", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	ssize_t n;
 
 	memset(ret, 0, sizeof(*ret));

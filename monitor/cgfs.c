@@ -83,8 +83,7 @@ static int kill_v1(const struct cghier *h, const char *path)
 int cgfs_kill(const struct cghier *h, const char *path)
 {
 	char file[PATH_BYTES];
-	auto_fd
-	fd = -1;
+	auto_fd fd = -1;
 	int r;
 
 	if (!h->unified[0])

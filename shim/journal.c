@@ -114,8 +114,7 @@ static int write_compacted(struct journal *j, int fd, uint64_t *end)
 
 static void compact(struct journal *j)
 {
-	auto_fd
-	fd = openat(
+	auto_fd fd = openat(
 		j->dirfd, "journal.new", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	uint64_t end = 0;
 	int r = fd < 0 ? -errno : write_compacted(j, fd, &end);

@@ -63,14 +63,19 @@ static void on_hello(struct shim *s, struct packet *p)
 	struct init_hello b;
 
 	memcpy(&b, p->body, sizeof(b));
-	exits_read(s, b.head, UINT32_MAX);
+	if (!s->sync_tag)
+		exits_read(s, b.head, UINT32_MAX);
 }
+
+static void sync_end(struct shim *s);
 
 static void on_reply(struct shim *s, struct packet *p)
 {
 	struct reply r;
 
 	memcpy(&r, p->body, sizeof(r));
+	if (s->sync_tag && p->h.tag == s->sync_tag)
+		sync_end(s);
 	if (s->stop_tag && p->h.tag == s->stop_tag) {
 		s->stop_tag = 0;
 		loop_timer_cancel(&s->stop_timer);
@@ -127,17 +132,15 @@ static void pump_terminal(struct shim *s, uint32_t run)
 		});
 }
 
-static void on_started(struct shim *s, struct packet *p)
+/* Takes over pidfd. */
+static void started(struct shim *s, struct init_started b, int pidfd)
 {
-	auto_fd
-	pidfd = packet_take_fd(p, 0);
-	struct init_started b;
 	struct rec_started rec;
 
-	memcpy(&b, p->body, sizeof(b));
 	pump_terminal(s, b.run);
 	exits_read(s, UINT64_MAX, b.run); /* should a doorbell have been lost */
 	s->service_pid = pidfd_pid(pidfd);
+	close(pidfd);
 	if (s->journal.now.run != b.run || s->journal.now.pid != s->service_pid) {
 		rec = (struct rec_started){
 			.pid = s->service_pid,
@@ -149,12 +152,60 @@ static void on_started(struct shim *s, struct packet *p)
 	shim_event(s, LIFE_ON_STARTED);
 }
 
+static void on_started(struct shim *s, struct packet *p)
+{
+	int pidfd = packet_take_fd(p, 0);
+	struct init_started b;
+
+	memcpy(&b, p->body, sizeof(b));
+	if (!s->sync_tag) {
+		started(s, b, pidfd);
+		return;
+	}
+	fd_close(&s->sync_pidfd);
+	s->sync_started = b;
+	s->sync_pidfd = pidfd;
+}
+
 static void on_record(struct shim *s, struct packet *p)
 {
 	struct u64_req b;
 
 	memcpy(&b, p->body, sizeof(b));
-	exits_read(s, b.value, UINT32_MAX);
+	if (!s->sync_tag)
+		exits_read(s, b.value, UINT32_MAX);
+}
+
+/* Synchronising -----------------------------------------------------------------------------------
+ */
+
+/* The predecessor may have taken pipes off the channel and died with them, while later ones are
+ * still in its queue. So nothing is drained and no exit is taken before init has told everything
+ * again: else a later run's output would overtake an earlier one's. */
+void link_init_sync(struct shim *s)
+{
+	if (!shim_has_init(s)) {
+		link_init_drain(s);
+		return;
+	}
+	pump_pause(&s->pump, true);
+	s->sync_tag = now_boot();
+	if (link_init_send(s, INIT_SYNC, s->sync_tag, NULL, 0) < 0)
+		sync_end(s); /* it is gone: what is in the queue is all there is */
+	link_init_drain(s);
+}
+
+static void sync_end(struct shim *s)
+{
+	if (!s->sync_tag)
+		return;
+	s->sync_tag = 0;
+	pump_pause(&s->pump, false);
+	if (s->sync_started.run && s->sync_started.run == s->shared->run)
+		started(s, s->sync_started, fd_take(&s->sync_pidfd));
+	fd_close(&s->sync_pidfd);
+	s->sync_started.run = 0;
+	exits_read(s, EXITS_ALL);
 }
 
 static void on_waiting(struct shim *s, struct packet *p)
@@ -185,6 +236,7 @@ static void channel_closed(struct shim *s)
 {
 	struct rec_started rec;
 
+	sync_end(s);
 	loop_io_finish(&s->init);
 	link_keeper_drop(s, HELD_INIT_CHANNEL, 0);
 	if (shim_has_init(s) || s->start_errno || s->phase != PHASE_STARTING || !s->shared)
@@ -270,6 +322,7 @@ static void on_pidfd(struct loop_io *io)
 void link_init_watch(struct shim *s, int pidfd)
 {
 	loop_io_finish(&s->init_pidfd);
+	s->init_exited = s->init_status_known = false; /* what was told so far is of another */
 	s->init_is_keepers = parent_of(pidfd_pid(pidfd)) == s->hello.keeper_pid;
 	loop_timer_init(&s->reap_timer, &s->loop, on_reap_timer, s);
 	loop_io_start(&s->init_pidfd, &s->loop, pidfd, on_pidfd, s);

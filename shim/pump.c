@@ -36,7 +36,7 @@ static bool head_of(struct pump *p, struct pump_stream *s, struct pump_run *ret)
 	bool any;
 
 	pthread_mutex_lock(&p->lock);
-	any = s->len > 0;
+	any = s->len > 0 && !p->paused;
 	if (any)
 		*ret = s->runs[0];
 	pthread_mutex_unlock(&p->lock);
@@ -75,8 +75,7 @@ static void set_busy(struct pump *p, struct pump_stream *s, bool busy)
 /* The log takes no more: what the pipe holds goes nowhere, counted. */
 static void drop(struct pump *p, struct pump_stream *s, const struct pump_run *r, int err)
 {
-	auto_fd
-	null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	auto_fd null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	ssize_t n = splice(r->fd, NULL, null, NULL, 1u << 20, SPLICE_F_NONBLOCK);
 
 	if (n <= 0)
@@ -273,6 +272,14 @@ void pump_add(struct pump *p, enum log_stream stream, struct pump_run run)
 	pthread_mutex_unlock(&p->lock);
 	if (!fits)
 		run_close(&run);
+	signal_event(p->wake);
+}
+
+void pump_pause(struct pump *p, bool paused)
+{
+	pthread_mutex_lock(&p->lock);
+	p->paused = paused;
+	pthread_mutex_unlock(&p->lock);
 	signal_event(p->wake);
 }
 

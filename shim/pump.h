@@ -35,6 +35,7 @@ struct pump {
 	pthread_t thread;
 	bool running;
 	bool stop;
+	bool paused;
 	bool block_when_full;
 	pthread_mutex_t lock; /* everything in streams but the sinks and the descriptors' content */
 	struct pump_stream streams[LOG_STREAMS];
@@ -58,6 +59,9 @@ void pump_finish(struct pump *p);
 /* Takes over the descriptors. A run that is already there is left alone (the new ones are closed).
  */
 void pump_add(struct pump *p, enum log_stream s, struct pump_run run);
+
+/* Paused, nothing is moved: runs that arrive in any order are then drained in theirs. */
+void pump_pause(struct pump *p, bool paused);
 
 /* Everybody who could still write to runs up to this one is dead. */
 void pump_run_dead(struct pump *p, uint32_t run);

@@ -38,9 +38,8 @@ static void rejoin(struct shim *s)
 			.grace_usec = s->settings.stop_grace_usec};
 		stop_pass_on(s);
 	}
-	link_init_send(s, INIT_SYNC, 0, NULL, 0);
 	s->service_pid = s->journal.now.pid;
-	link_init_drain(s);
+	link_init_sync(s);
 }
 
 /* A launch was intended. The keeper tells its outcome; if it never heard of it, it is asked now. */
@@ -51,6 +50,8 @@ static void rejoin_launch(struct shim *s)
 	shim_set_phase(s, s->journal.now.stopping ? PHASE_ABORTING : PHASE_LAUNCHING);
 	if (s->hello.launch_nonce == s->launch_nonce)
 		return;
+	/* what a launch under a dead keeper has made is nobody's child: away with it */
+	link_init_forget(s);
 	clean_kill(s);
 	link_keeper_send(s, KEEPER_LAUNCH, &req, sizeof(req), -1);
 }
@@ -58,8 +59,7 @@ static void rejoin_launch(struct shim *s)
 /* PID 1 by its journalled identity: a pid alone may be somebody else's by now. */
 static void kill_orphan(const struct history *h)
 {
-	auto_fd
-	pidfd = h->init_pid > 1 ? pidfd_open_pid(h->init_pid) : -1;
+	auto_fd pidfd = h->init_pid > 1 ? pidfd_open_pid(h->init_pid) : -1;
 
 	if (pidfd >= 0 && h->init_starttime && proc_starttime(h->init_pid) == h->init_starttime)
 		pidfd_kill(pidfd, SIGKILL);

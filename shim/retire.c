@@ -98,8 +98,7 @@ static void remove_logs(struct shim *s)
 static void remove_state(struct shim *s)
 {
 	char gone[ID_MAX + 16];
-	auto_fd
-	parent = openat(SHIM_FD_STATE, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_fd parent = openat(SHIM_FD_STATE, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct stat ours, named;
 
 	if (parent < 0 || fstat(SHIM_FD_STATE, &ours) < 0 ||

@@ -59,6 +59,8 @@ static void act_start(struct shim *s)
 	if (s->launched.warnings)
 		journal_warn(&s->journal, "%s", s->launched.text);
 	link_init_send(s, INIT_START, 0, NULL, 0);
+	if (s->init_exited) /* it was faster than the news of its birth */
+		shim_event(s, LIFE_ON_INIT_GONE);
 }
 
 void shim_started_info(const struct shim *s, struct client_started *ret)
@@ -223,7 +225,7 @@ static void init_fields(struct shim *s)
 {
 	memset(s, 0, sizeof(*s));
 	s->keeper.fd = s->init.fd = s->init_pidfd.fd = -1;
-	s->shared_fd = s->tty = s->stdin_fd = s->log_dirfd = s->listener = -1;
+	s->sync_pidfd = s->shared_fd = s->tty = s->stdin_fd = s->log_dirfd = s->listener = -1;
 	s->tty_pipe[0] = s->tty_pipe[1] = -1;
 }
 

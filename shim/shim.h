@@ -41,6 +41,9 @@ struct shim {
 	struct shared *shared;
 	int tty, tty_pipe[2];
 	int stdin_fd;
+	uint64_t sync_tag;		  /* of the INIT_SYNC that init has not answered, 0: none */
+	struct init_started sync_started; /* the newest start heard of meanwhile; run 0: none */
+	int sync_pidfd;
 	struct launch_result launched; /* the newest, for its warnings */
 	int32_t service_pid;	       /* host pid, 0: none */
 	uint64_t launch_nonce;
@@ -84,6 +87,7 @@ void link_init_watch(struct shim *s, int pidfd);
 void link_init_drain(struct shim *s); /* handles what waits on the channel */
 int link_init_send(struct shim *s, uint16_t verb, uint64_t tag, const void *body, size_t len);
 void link_init_forget(struct shim *s);
+void link_init_sync(struct shim *s);	      /* a new shim: hear everything again, in order */
 int link_init_map(struct shim *s, int memfd); /* takes over memfd */
 
 /* shim/exits.c */

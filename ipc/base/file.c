@@ -35,8 +35,7 @@ static ssize_t read_until(int fd, char *buf, size_t size)
 
 ssize_t file_read(int dirfd, const char *path, size_t max, char **ret)
 {
-	auto_fd
-	fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	auto_fd fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
 	auto_free char *buf = NULL;
 	size_t cap = 4096, len = 0;
 
@@ -66,8 +65,7 @@ ssize_t file_read(int dirfd, const char *path, size_t max, char **ret)
 
 ssize_t file_read_buf(int dirfd, const char *path, char *buf, size_t size)
 {
-	auto_fd
-	fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	auto_fd fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
 	ssize_t n;
 
 	if (fd < 0)
@@ -98,8 +96,7 @@ int write_all(int fd, const void *data, size_t len)
 
 int file_write(int dirfd, const char *path, const char *text)
 {
-	auto_fd
-	fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC);
+	auto_fd fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return fault(-errno, "open %s", path);
@@ -125,8 +122,7 @@ int file_writef(int dirfd, const char *path, const char *fmt, ...)
 int file_replace(int dirfd, const char *path, const void *data, size_t len, mode_t mode)
 {
 	char tmp[280];
-	auto_fd
-	fd = -1;
+	auto_fd fd = -1;
 	int r;
 
 	if ((size_t)snprintf(tmp, sizeof(tmp), "%s.new", path) >= sizeof(tmp))

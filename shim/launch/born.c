@@ -276,8 +276,7 @@ static int child_gone(void)
 
 static int keep_tty(struct launch *l, struct packet *p)
 {
-	auto_fd
-	fd = packet_take_fd(p, 0);
+	auto_fd fd = packet_take_fd(p, 0);
 
 	return fd < 0 ? fault_plain(-EBADMSG, "the child sent no terminal")
 		      : launch_hold(l, HELD_TTY, 0, fd);

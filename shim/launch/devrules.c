@@ -131,8 +131,7 @@ int devrules_attach(struct launch *l, int group)
 {
 	static struct program p;
 	union bpf_attr attr;
-	auto_fd
-	prog = -1;
+	auto_fd prog = -1;
 
 	compile(l, &p);
 	if (p.n >= INSNS_MAX)

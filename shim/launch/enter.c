@@ -61,8 +61,7 @@ static int check_ptmx(int fd)
 
 static int show_console(struct launch *l)
 {
-	auto_fd
-	mount = mnt_clone(l->tty_peer, "", false), at = -1;
+	auto_fd mount = mnt_clone(l->tty_peer, "", false), at = -1;
 	int r;
 
 	if (mount < 0) {

@@ -109,8 +109,7 @@ static void pass_on(struct launch *l, int root, const char *dir)
 static int make_group(struct launch *l, struct cg_group *g, bool v2)
 {
 	const char *rel = l->set.cgroup + strspn(l->set.cgroup, "/");
-	auto_fd
-	root = open(g->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	auto_fd root = open(g->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	char full[400], dir[256];
 	int r;
 

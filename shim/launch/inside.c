@@ -64,8 +64,7 @@ int step_mapped(struct launch *l)
 int step_loopback(struct launch *l)
 {
 	struct ifreq req = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
-	auto_fd
-	fd = -1;
+	auto_fd fd = -1;
 
 	if (!launch_new_ns(l, CLONE_NEWNET))
 		return 0;
@@ -98,8 +97,7 @@ int step_attach_root(struct launch *l)
 
 static int attach(struct launch *l, int mount, const char *target, bool is_dir, bool plain)
 {
-	auto_fd
-	at = plain ? path_open_plain(l->root, target) : -ENOENT;
+	auto_fd at = plain ? path_open_plain(l->root, target) : -ENOENT;
 	int r;
 
 	if (at == -ENOENT)
@@ -158,8 +156,7 @@ static int cgroups(struct launch *l, const struct sandbox_mount *m)
 	static const char *const options[] = {"mode=0755", "size=65536", NULL};
 	const char *target = sandbox_string(l->sb, m->target), *why;
 	char path[4300];
-	auto_fd
-	top = -1;
+	auto_fd top = -1;
 	int r;
 
 	if (l->hier.pure_v2 && l->group[GROUP_V2].view >= 0)
@@ -219,8 +216,7 @@ int step_sysctl(struct launch *l)
 
 	for (const char *key; (key = sandbox_next(&w));) {
 		const char *value = sandbox_next(&w);
-		auto_fd
-		fd = -1;
+		auto_fd fd = -1;
 
 		if (!value || l->proc < 0)
 			return fault_plain(-ENOENT, "sysctl %s: there is no /proc", key);
@@ -244,8 +240,7 @@ int step_readonly_paths(struct launch *l)
 	struct sandbox_walk w = sandbox_walk(l->sb, l->sb->readonly);
 
 	for (const char *path; (path = sandbox_next(&w));) {
-		auto_fd
-		at = path_open(l->root, path), copy = -1;
+		auto_fd at = path_open(l->root, path), copy = -1;
 		int r;
 
 		if (at < 0) {
@@ -268,8 +263,7 @@ int step_readonly_paths(struct launch *l)
 /* The first use attaches the original; a mount is only copied from where it is attached. */
 static int mask(int *original, bool *used, int at)
 {
-	auto_fd
-	copy = -1;
+	auto_fd copy = -1;
 
 	if (!*used) {
 		*used = true;
@@ -285,8 +279,7 @@ int step_masked_paths(struct launch *l)
 	static const char *const options[] = {"mode=0555", "nr_inodes=2", "size=4096", NULL};
 	struct sandbox_walk w = sandbox_walk(l->sb, l->sb->masked);
 	bool null_used = false, empty_used = false;
-	auto_fd
-	empty = -1;
+	auto_fd empty = -1;
 	const char *why;
 
 	empty = mnt_new("tmpfs",
@@ -295,8 +288,7 @@ int step_masked_paths(struct launch *l)
 	if (empty < 0)
 		return fault(empty, "tmpfs for masked directories");
 	for (const char *path; (path = sandbox_next(&w));) {
-		auto_fd
-		at = path_open(l->root, path);
+		auto_fd at = path_open(l->root, path);
 		struct stat st;
 		int r = at < 0 ? at : fstat(at, &st) != 0 ? -errno : 0;
 

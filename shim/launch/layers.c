@@ -58,8 +58,7 @@ int step_join(struct launch *l)
 
 	for (uint32_t i = 0; i < l->sb->joins.count; i++) {
 		const char *path = sandbox_string(l->sb, j[i].path);
-		auto_fd
-		fd = open(path, O_RDONLY | O_CLOEXEC);
+		auto_fd fd = open(path, O_RDONLY | O_CLOEXEC);
 
 		if (fd < 0)
 			return fault(-errno, "namespace file %s", path);
@@ -92,8 +91,7 @@ static const char *fs_name(dev_t dev)
 
 static int show_idmapped(struct launch *l, int mount, const char *path, bool recursive)
 {
-	auto_fd
-	userns = -1;
+	auto_fd userns = -1;
 	struct stat st;
 	int r;
 
@@ -148,8 +146,7 @@ static int overlay_layers(struct launch *l, char *lower, size_t size)
 	static const char *const options[] = {"mode=0755", NULL};
 	uint32_t uid = launch_root_id(l, l->sb->uid_map), gid = launch_root_id(l, l->sb->gid_map);
 	bool idmap = launch_flag(l, SETTINGS_ROOTFS_IDMAP) && launch_new_ns(l, CLONE_NEWUSER);
-	auto_fd
-	clone = -1, place = -1, at = -1;
+	auto_fd clone = -1, place = -1, at = -1;
 	const char *why;
 	int fd = mnt_new("tmpfs", MOUNT_ATTR_NODEV, options, &why), r;
 
@@ -179,8 +176,7 @@ static int rootfs_overlay(struct launch *l)
 	char lower[64], lower_opt[80], upper[64], work[64];
 	const char *const options[] = {lower_opt, upper, work, NULL};
 	const char *why;
-	auto_fd
-	tmpfs = overlay_layers(l, lower, sizeof(lower));
+	auto_fd tmpfs = overlay_layers(l, lower, sizeof(lower));
 
 	if (tmpfs < 0)
 		return tmpfs;

@@ -76,8 +76,7 @@ static const char *complaint(int fs)
 
 int mnt_new(const char *type, uint64_t attr, const char *const *options, const char **why)
 {
-	auto_fd
-	fs = fsopen(type, FSOPEN_CLOEXEC);
+	auto_fd fs = fsopen(type, FSOPEN_CLOEXEC);
 	int fd, err;
 
 	*why = "";

@@ -74,8 +74,7 @@ static int make_file(int parent, const char *name)
 int path_make(int root, const char *path, int is_dir)
 {
 	char prefix[4096];
-	auto_fd
-	parent = -1;
+	auto_fd parent = -1;
 	const char *name;
 	int fd = path_open(root, path), r;
 

@@ -265,10 +265,8 @@ static int collect(int sandbox_fd, struct reading *ret)
 
 int reader_run(int state_dirfd, const struct settings *set, struct reading *ret)
 {
-	auto_fd
-	config = openat(state_dirfd, "config.json", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	auto_fd
-	sandbox = memfd_create("sandbox", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	auto_fd config = openat(state_dirfd, "config.json", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	auto_fd sandbox = memfd_create("sandbox", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	int fds[3];
 	pid_t pid;
 	int r;

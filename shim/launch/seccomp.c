@@ -137,8 +137,7 @@ static int export(struct bundle *b, scmp_filter_ctx ctx, bool with_prologue)
 	struct sock_filter f[FILTER_MAX];
 	size_t n = 0;
 	ssize_t got;
-	auto_fd
-	fd = -1;
+	auto_fd fd = -1;
 	int r;
 
 	if (with_prologue) {

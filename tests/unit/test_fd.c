@@ -25,8 +25,7 @@ static void closes_itself(void **state)
 	int seen;
 
 	{
-		auto_fd
-		fd = null_fd();
+		auto_fd fd = null_fd();
 
 		seen = fd;
 		assert_true(is_open(seen));
@@ -48,11 +47,9 @@ static void close_keeps_errno(void **state)
 
 static void take_moves_ownership(void **state)
 {
-	auto_fd
-	first = null_fd();
+	auto_fd first = null_fd();
 	int seen = first;
-	auto_fd
-	second = fd_take(&first);
+	auto_fd second = fd_take(&first);
 
 	assert_int_equal(first, -1);
 	assert_int_equal(second, seen);
@@ -61,8 +58,7 @@ static void take_moves_ownership(void **state)
 
 static void cloexec(void **state)
 {
-	auto_fd
-	fd = null_fd();
+	auto_fd fd = null_fd();
 
 	assert_int_equal(fd_cloexec(fd, 0), 0);
 	assert_int_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, 0);
@@ -73,10 +69,8 @@ static void cloexec(void **state)
 
 static void place(void **state)
 {
-	auto_fd
-	fd = null_fd();
-	auto_fd
-	there = 77;
+	auto_fd fd = null_fd();
+	auto_fd there = 77;
 
 	assert_int_equal(fd_place(fd, there), 0);
 	assert_int_equal(fcntl(there, F_GETFD), 0);
