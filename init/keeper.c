@@ -188,6 +188,8 @@ static int boot(void)
 /* The shim ----------------------------------------------------------------------------------------
  */
 
+static void read_shim(void);
+
 static void spawn_shim(void)
 {
 	const int give[] = {-1, KEEPER_FD_STATE, KEEPER_FD_LOCK, KEEPER_FD_SHIM_EXE,
@@ -222,6 +224,8 @@ static bool enabled(void)
 static void shim_died(void)
 {
 	if (keeper.shim_channel >= 0)
+		read_shim(); /* its last words: what it deposited must not be lost with it */
+	if (keeper.shim_channel >= 0)
 		close(keeper.shim_channel);
 	keeper.shim_channel = -1;
 	if (keeper.retiring || !enabled()) {
@@ -250,7 +254,8 @@ static int tell_hello(void)
 		.keeper_pid = getpid(),
 		.revivals = keeper.revivals,
 		.launching = brood_pid(&keeper.brood, CHILD_LAUNCH),
-		.launch_nonce = keeper.launch.nonce,
+		.launch_nonce =
+			keeper.next_launch.nonce ? keeper.next_launch.nonce : keeper.launch.nonce,
 	};
 
 	return say(KEEPER_HELLO, &h, sizeof(h), 0);
@@ -294,6 +299,8 @@ static bool tell(void)
 
 		if (!c->done || c->told || c->end.kind != CHILD_INIT)
 			continue;
+		if (c->end.nonce == keeper.launch.nonce && !keeper.have_result)
+			continue; /* its birth is told first */
 		if (say(KEEPER_REAPED, &c->end, sizeof(c->end), 0) < 0)
 			return true;
 		c->told = true;
@@ -363,6 +370,8 @@ static void on_launch(struct packet *p)
 	struct launch_req req;
 
 	memcpy(&req, p->body, sizeof(req));
+	if (req.nonce == keeper.launch.nonce)
+		return; /* asked for by the predecessor too */
 	if (brood_pid(&keeper.brood, CHILD_LAUNCH))
 		keeper.next_launch = req;
 	else

@@ -72,16 +72,20 @@ static int receive(int fd, struct packet *p, int flags)
 		.msg_control = &control,
 		.msg_controllen = sizeof(control),
 	};
-	unsigned got;
+	unsigned got, resets = 0;
 	ssize_t n;
 
 	for (unsigned i = 0; i < CHANNEL_FDS_MAX; i++)
 		p->fds[i] = -1;
+	/* A peer that died with something of ours unread says ECONNRESET once, before what it had
+	 * said. */
 	do
 		n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC | flags);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || (errno == ECONNRESET && !resets++)));
+	if (n < 0 && errno == ECONNRESET)
+		return 0;
 	if (n < 0)
-		return errno == ECONNRESET ? 0 : -errno;
+		return -errno;
 	if (n == 0)
 		return 0; /* no packet of ours is empty: end of file */
 	got = take_control(&m, p->fds);

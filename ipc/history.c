@@ -57,9 +57,9 @@ static void on_launched(struct history *h, const struct record *r)
 	h->state = LIFE_LAUNCHED;
 }
 
+/* What follows from it is a record of its own; till then the keeper tells the result again. */
 static void on_launch_failed(struct history *h, const struct record *r)
 {
-	h->state = LIFE_BACKOFF; /* DOWN follows when nothing will be tried again */
 	h->init_pid = 0;
 }
 
@@ -102,6 +102,7 @@ static void on_stop_intent(struct history *h, const struct record *r)
 	if (b.what == CLIENT_RESTART)
 		return;
 	h->stopping = true;
+	h->stop = (struct stop_req){.signo = b.signo, .has_grace = 1, .grace_usec = b.grace_usec};
 	if (h->state == LIFE_RUNNING)
 		h->state = LIFE_STOPPING;
 }

@@ -33,6 +33,7 @@ struct history {
 	uint64_t exit_seq; /* newest exit record journalled */
 	uint32_t shim_revivals;
 	bool stopping;	       /* a stop was asked for and has not ended */
+	struct stop_req stop;  /* as it was asked for */
 	struct exit_info last; /* last.run == 0: none */
 	char boot_id[BOOT_ID_LEN + 1];
 };

@@ -80,10 +80,13 @@ struct plan {
 	struct plan_range cwd;	  /* one string, absolute */
 	struct plan_range groups; /* uint32_t */
 	struct plan_range
-		rlimits; /* struct plan_rlimit; soft limits per run, hard ones set by launch */
+		rlimits; /* struct plan_rlimit: both set per run, PID 1 keeps the host's */
 	struct plan_range
 		filter; /* struct sock_filter: the service's seccomp program; may be empty */
-	struct plan_range tmpfs; /* strings: mount points of our tmpfs, the container's view */
+	struct plan_range
+		tmpfs; /* strings: where file systems of ours stand that a run may fill (tmpfs,
+			* message queues), as launch found them in the finished sandbox */
+	struct plan_range tmpfs_dev; /* uint64_t: st_dev of each of them, same order */
 };
 
 /* The range's first byte, or NULL when it does not lie inside the plan or does not hold count

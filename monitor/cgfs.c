@@ -167,6 +167,11 @@ uint32_t cgfs_depth(const char *path)
 	return n;
 }
 
+static bool ours(const char *path)
+{
+	return strncmp(path, OUR_PARENT, strlen(OUR_PARENT)) == 0;
+}
+
 static int remove_group(void *ctx, const char *root, bool v2)
 {
 	const struct group *g = ctx;
@@ -193,7 +198,7 @@ int cgfs_remove(const struct cghier *h, const char *path, uint32_t kept)
 
 	if (path[0] != '/' || path[1] == '\0')
 		return fault_plain(-EINVAL, "cgroup \"%s\": never the root group", path);
-	if (strncmp(path, OUR_PARENT, strlen(OUR_PARENT)) == 0)
+	if (ours(path))
 		g.kept = 0;
 	return cghier_each(h, remove_group, &g);
 }
@@ -222,6 +227,8 @@ uint32_t cgfs_existing(const struct cghier *h, const char *path)
 {
 	struct group g = {.hier = h, .path = path};
 
+	if (ours(path))
+		return 0; /* a leaf that a former life could not remove is still ours */
 	cghier_each(h, count_existing, &g);
 	return g.kept;
 }

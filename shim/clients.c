@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+
 #include <termios.h>
 #include <unistd.h>
 
@@ -38,8 +40,10 @@ static void client_close(struct client *c)
 /* Its queue is full: a client that does not read is dropped, nobody waits for it. */
 static void client_send(struct client *c, uint16_t verb, uint64_t tag, const void *body, size_t len)
 {
-	if (!c->doomed && channel_send(c->io.fd, verb, tag, body, len, NULL, 0) < 0)
-		c->doomed = true;
+	if (c->doomed || channel_send(c->io.fd, verb, tag, body, len, NULL, 0) == 0)
+		return;
+	c->doomed = true;
+	shutdown(c->io.fd, SHUT_RDWR); /* wakes its own watcher, which closes it */
 }
 
 static void __attribute__((format(printf, 4, 5)))

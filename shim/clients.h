@@ -19,7 +19,7 @@ struct client {
 	struct held_conn peer;
 	bool waits;   /* for the end, as far as we know: an inherited one may */
 	bool removes; /* it asked for the removal: the end does not wait for it */
-	bool doomed;  /* closed at the end of this turn */
+	bool doomed;  /* shut down: closed in the turn to come */
 	uint64_t stdin_tag;
 	uint32_t stdin_len, stdin_done; /* a chunk that the service has not taken yet */
 	unsigned char *stdin_chunk;	/* owned; NULL: none */

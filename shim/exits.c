@@ -75,23 +75,32 @@ static enum life_event verdict_event(uint32_t action)
 }
 
 /* A container whose very first run can't be executed is a mistake, not a service to keep alive. */
-static void fail_first(struct shim *s, const struct exit_info *e)
+static void fail_first(struct shim *s, struct exit_info *e)
 {
-	if (s->first_failed || !(e->flags & EXIT_START_FAILED) || e->run != 1)
+	bool decided_here = s->phase == PHASE_DECIDE;
+
+	if (s->first_failed || !(e->flags & EXIT_START_FAILED) || s->journal.now.real_started)
 		return;
 	s->first_failed = true;
 	s->first_failure = *e;
-	if (e->action != POLICY_STAY_DOWN)
+	if (e->action != POLICY_STAY_DOWN && !decided_here)
 		stop_begin(s, (struct stop_req){.has_grace = 1}, CLIENT_STOP);
+	if (decided_here)
+		e->action = POLICY_STAY_DOWN;
 }
 
-static void run_ended(struct shim *s, struct exit_info *e)
+/* state: the policy's, to be made the container's; NULL when init has done so. */
+static void run_ended(struct shim *s, struct exit_info *e, const struct policy_state *state)
 {
 	uint8_t flags = close_output(s, e);
 
 	s->service_pid = 0;
 	s->fresh_delay_usec = e->delay_usec;
 	journal_append(&s->journal, RECORD_EXITED, flags, e->run, e, sizeof(*e));
+	if (state) {
+		s->shared->policy = *state;
+		s->shared->head = s->shared->acked = e->seq;
+	}
 	fail_first(s, e);
 	shim_event(s, verdict_event(e->action));
 }
@@ -102,7 +111,7 @@ static void record_taken(struct shim *s, const struct exit_record *r)
 
 	switch (r->kind) {
 	case EXIT_SERVICE:
-		run_ended(s, &e);
+		run_ended(s, &e, NULL);
 		break;
 	case EXIT_OOM:
 		journal_append(&s->journal, RECORD_OOM, 0, e.run, &e, sizeof(e));
@@ -136,9 +145,8 @@ void exits_read(struct shim *s, uint64_t upto, uint32_t before_run)
 	head = __atomic_load_n(&s->shared->head, __ATOMIC_ACQUIRE);
 	head = upto < head ? upto : head;
 	seq = s->journal.now.exit_seq;
-	if (head <= seq)
-		return;
-	if (head - seq > EXIT_SLOTS) /* a ring holds no more: what is older was overwritten */
+	if (head > seq &&
+		head - seq > EXIT_SLOTS) /* a ring holds no more: what is older was overwritten */
 		seq = head - EXIT_SLOTS;
 	while (seq < head) {
 		bool whole = ring_read(s, ++seq, &r) == 0;
@@ -150,7 +158,11 @@ void exits_read(struct shim *s, uint64_t upto, uint32_t before_run)
 		else
 			record_lost(s, seq);
 	}
-	s->shared->acked = ack.value = s->journal.now.exit_seq;
+	/* also what a predecessor journalled and did not live to acknowledge */
+	ack.value = s->journal.now.exit_seq;
+	if (s->shared->acked >= ack.value)
+		return;
+	s->shared->acked = ack.value;
 	link_init_send(s, INIT_ACK, 0, &ack, sizeof(ack));
 }
 
@@ -199,29 +211,49 @@ static void oom_into(struct shim *s, struct exit_info *e)
 		return;
 	if (kills > s->shared->oom_kills)
 		e->flags |= EXIT_OOM_SEEN;
-	s->shared->oom_kills = 0; /* the next launch makes a new group */
+	s->shared->oom_kills = kills;
 }
 
-static void apply_policy(struct shim *s, struct exit_info *e)
+/* `state` is a copy: it counts only once the exit is journalled. */
+static void apply_policy(struct shim *s, struct policy_state *state, struct exit_info *e)
 {
 	const struct policy_conf *conf = &s->settings.policy;
 	struct policy_exit pe = {
-		.code = e->code,
+		/* what nobody knows is no success */
+		.code = e->flags & EXIT_UNKNOWN ? 125 : e->code,
 		.signal = e->signal,
 		.oom = e->flags & EXIT_OOM_SEEN,
 		.healthy = e->boot_start && e->boot_end - e->boot_start >= conf->healthy_usec,
 		.now_usec = now_mono(),
 	};
-	struct policy_verdict v = policy_decide(conf, &s->shared->policy, &pe);
+	struct policy_verdict v;
 
+	if (s->journal.now.stopping)
+		state->down = 1; /* init may have died with the stop unheard */
+	v = policy_decide(conf, state, &pe);
 	if (pe.healthy)
 		e->flags |= EXIT_HEALTHY;
-	if (s->shared->policy.down)
+	if (state->down)
 		e->flags |= EXIT_STOPPED;
 	e->action = v.action == POLICY_STAY_DOWN ? POLICY_STAY_DOWN : POLICY_START_FRESH;
 	e->reason = v.reason;
 	e->delay_usec = v.delay_usec;
-	e->restarts = s->shared->policy.restarts;
+	e->restarts = state->restarts;
+}
+
+/* An exit that init has not written: journalled first, then made the ring's and the policy's.
+ * Killed in between, the successor raises the ring to the journal. */
+static void end_by_policy(struct shim *s, struct exit_info *e)
+{
+	struct policy_state state = s->shared->policy;
+
+	apply_policy(s, &state, e);
+	e->seq = s->shared->head + 1;
+	if (e->seq <= s->journal.now.exit_seq)
+		e->seq = s->journal.now.exit_seq + 1;
+	s->shared->state = RUN_NONE;
+	s->shared->pid = 0;
+	run_ended(s, e, &state);
 }
 
 void exits_decide(struct shim *s)
@@ -238,27 +270,22 @@ void exits_decide(struct shim *s)
 		shim_event(s, LIFE_ON_EXIT_DOWN);
 		return;
 	}
-	if (e.run && e.run == s->journal.now.last.run) {
+	if (e.run && e.run == s->journal.now.last.run && s->journal.now.state != LIFE_LAUNCHED) {
 		/* stopped while it waited between two runs: there is no other exit to tell of */
 		shim_event(s, s->shared->policy.down || s->journal.now.stopping
 				      ? LIFE_ON_EXIT_DOWN
 				      : LIFE_ON_EXIT_FRESH);
 		return;
 	}
-	if (e.run == 0)
-		e.run = s->shared->run = 1;
+	if (e.run == s->journal.now.last.run) /* it did not get as far as to count */
+		e.run = ++s->shared->run;
 	e.boot_start = s->shared->boot_started;
 	status_into(s, &e);
 	start_failure_into(s, &e);
 	if (s->init_end.boot_usec)
 		e.boot_end = s->init_end.boot_usec;
 	oom_into(s, &e);
-	apply_policy(s, &e);
-	e.seq = s->shared->head = s->shared->acked = s->shared->head + 1;
-
-	s->shared->state = RUN_NONE;
-	s->shared->pid = 0;
-	run_ended(s, &e);
+	end_by_policy(s, &e);
 }
 
 /* A launch that fails: the first one is the user's to know, a later one counts as a failed run. */
@@ -284,7 +311,6 @@ void exits_launch_failed(struct shim *s)
 		shim_event(s, LIFE_ON_EXIT_DOWN);
 		return;
 	}
-	apply_policy(s, &e);
-	e.seq = s->shared->head = s->shared->acked = s->shared->head + 1;
-	run_ended(s, &e);
+	e.run = s->shared->run = s->journal.now.run + 1;
+	end_by_policy(s, &e);
 }

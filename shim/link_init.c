@@ -20,6 +20,8 @@
 #include "shim/shim.h"
 
 #define REAP_WAIT_USEC USEC_PER_SEC
+#define SYNC_WAIT_USEC USEC_PER_SEC
+#define DRAIN_MAX      256 /* packets a turn: PID 1 must not keep the loop to itself */
 
 int link_init_send(struct shim *s, uint16_t verb, uint64_t tag, const void *body, size_t len)
 {
@@ -91,19 +93,30 @@ static void hold(struct shim *s, enum held_kind kind, uint64_t key, int fd)
 	link_keeper_send(s, KEEPER_HOLD, &name, sizeof(name), fd);
 }
 
+static bool is_pipe(int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
 static void on_pipes(struct shim *s, struct packet *p)
 {
 	struct init_pipes b;
 
 	memcpy(&b, p->body, sizeof(b));
-	if (b.reused)
-		return; /* the pair is here already */
 	for (int i = 0; i < LOG_STREAMS; i++) {
 		struct pump_run run = {.run = b.run,
 			.fd = packet_take_fd(p, (unsigned)i),
 			.tty = -1,
 			.tty_in = -1};
+		bool known = b.reused && pump_reuse(&s->pump, (enum log_stream)i, b.run);
 
+		/* what comes out of the container is taken for nothing but what it shows to be */
+		if (known || !is_pipe(run.fd)) {
+			fd_close(&run.fd);
+			continue;
+		}
 		hold(s, i == LOG_STDOUT ? HELD_STDOUT : HELD_STDERR, b.run, run.fd);
 		pump_add(&s->pump, (enum log_stream)i, run);
 	}
@@ -113,6 +126,8 @@ static void on_pipes(struct shim *s, struct packet *p)
  * terminal survive us. */
 static void pump_terminal(struct shim *s, uint32_t run)
 {
+	struct pump_run r;
+
 	if (s->tty < 0)
 		return;
 	if (s->tty_pipe[0] < 0) {
@@ -123,13 +138,27 @@ static void pump_terminal(struct shim *s, uint32_t run)
 		hold(s, HELD_TTY_PIPE_RD, 0, s->tty_pipe[0]);
 		hold(s, HELD_TTY_PIPE_WR, 0, s->tty_pipe[1]);
 	}
-	pump_add(&s->pump, LOG_STDOUT,
-		(struct pump_run){
-			.run = run,
-			.fd = fcntl(s->tty_pipe[0], F_DUPFD_CLOEXEC, 0),
-			.tty = fcntl(s->tty, F_DUPFD_CLOEXEC, 0),
-			.tty_in = fcntl(s->tty_pipe[1], F_DUPFD_CLOEXEC, 0),
-		});
+	r = (struct pump_run){
+		.run = run,
+		.fd = fcntl(s->tty_pipe[0], F_DUPFD_CLOEXEC, 0),
+		.tty = fcntl(s->tty, F_DUPFD_CLOEXEC, 0),
+		.tty_in = fcntl(s->tty_pipe[1], F_DUPFD_CLOEXEC, 0),
+	};
+	if (r.fd >= 0 && r.tty >= 0 && r.tty_in >= 0) {
+		pump_add(&s->pump, LOG_STDOUT, r);
+		return;
+	}
+	journal_warn(&s->journal, "terminal: no descriptors left: its output of run %u is not kept",
+		run);
+	fd_close(&r.fd);
+	fd_close(&r.tty);
+	fd_close(&r.tty_in);
+}
+
+void link_init_terminal(struct shim *s)
+{
+	if (s->shared && s->shared->run)
+		pump_terminal(s, s->shared->run);
 }
 
 /* Takes over pidfd. */
@@ -137,6 +166,10 @@ static void started(struct shim *s, struct init_started b, int pidfd)
 {
 	struct rec_started rec;
 
+	if (s->journal.now.last.run >= b.run) { /* its end is journalled already */
+		close(pidfd);
+		return;
+	}
 	pump_terminal(s, b.run);
 	exits_read(s, UINT64_MAX, b.run); /* should a doorbell have been lost */
 	s->service_pid = pidfd_pid(pidfd);
@@ -190,9 +223,16 @@ void link_init_sync(struct shim *s)
 	}
 	pump_pause(&s->pump, true);
 	s->sync_tag = now_boot();
+	loop_timer_set(&s->sync_timer, SYNC_WAIT_USEC);
 	if (link_init_send(s, INIT_SYNC, s->sync_tag, NULL, 0) < 0)
 		sync_end(s); /* it is gone: what is in the queue is all there is */
 	link_init_drain(s);
+}
+
+/* A PID 1 that does not answer (it was stopped, perhaps) holds up no output for ever. */
+static void on_sync_timer(struct loop_timer *t)
+{
+	sync_end(t->ctx);
 }
 
 static void sync_end(struct shim *s)
@@ -200,6 +240,7 @@ static void sync_end(struct shim *s)
 	if (!s->sync_tag)
 		return;
 	s->sync_tag = 0;
+	loop_timer_cancel(&s->sync_timer);
 	pump_pause(&s->pump, false);
 	if (s->sync_started.run && s->sync_started.run == s->shared->run)
 		started(s, s->sync_started, fd_take(&s->sync_pidfd));
@@ -234,13 +275,18 @@ static const struct {
  * exec closes it. A service may have ended before this is read. */
 static void channel_closed(struct shim *s)
 {
-	struct rec_started rec;
-
 	sync_end(s);
 	loop_io_finish(&s->init);
+	if (!shim_has_init(s) && !s->start_errno && s->phase == PHASE_STARTING && s->shared)
+		link_init_service_up(s);
 	link_keeper_drop(s, HELD_INIT_CHANNEL, 0);
-	if (shim_has_init(s) || s->start_errno || s->phase != PHASE_STARTING || !s->shared)
-		return;
+}
+
+/* Without init: the service's exec has succeeded. */
+void link_init_service_up(struct shim *s)
+{
+	struct rec_started rec;
+
 	s->service_pid = s->journal.now.init_pid;
 	s->shared->boot_started = now_boot();
 	pump_terminal(s, s->shared->run);
@@ -253,13 +299,15 @@ static void channel_closed(struct shim *s)
 	shim_event(s, LIFE_ON_STARTED);
 }
 
-void link_init_drain(struct shim *s)
+bool link_init_drain(struct shim *s)
 {
 	struct packet p;
 	int r;
 
-	while (s->init.loop && s->init.fd >= 0 &&
-		(r = channel_recv(s->init.fd, &p, 1)) != -EAGAIN) {
+	for (int n = 0; n < DRAIN_MAX && s->init.loop && s->init.fd >= 0; n++) {
+		r = channel_recv(s->init.fd, &p, 1);
+		if (r == -EAGAIN)
+			return false;
 		if (r > 0) {
 			if (verb_check(FROM_INIT, &p.h))
 				for (size_t i = 0; i < array_size(handlers); i++)
@@ -270,6 +318,7 @@ void link_init_drain(struct shim *s)
 			channel_closed(s);
 		}
 	}
+	return s->init.loop && s->init.fd >= 0;
 }
 
 static void on_channel(struct loop_io *io)
@@ -291,7 +340,8 @@ static void on_reap_timer(struct loop_timer *t)
 	struct shim *s = t->ctx;
 
 	s->init_exited = true;
-	link_init_drain(s);
+	while (link_init_drain(s))
+		;
 	exits_read(s, EXITS_ALL);
 	shim_event(s, LIFE_ON_INIT_GONE);
 }
@@ -314,9 +364,16 @@ static void on_pidfd(struct loop_io *io)
 {
 	struct shim *s = io->ctx;
 
-	loop_io_finish(io);
+	loop_io_want(
+		io, false, false); /* open still: should the keeper die now, its heir gets it */
 	if (!s->init_exited)
 		loop_timer_set(&s->reap_timer, s->init_is_keepers ? REAP_WAIT_USEC : 0);
+}
+
+void link_init_setup(struct shim *s)
+{
+	loop_timer_init(&s->reap_timer, &s->loop, on_reap_timer, s);
+	loop_timer_init(&s->sync_timer, &s->loop, on_sync_timer, s);
 }
 
 void link_init_watch(struct shim *s, int pidfd)
@@ -324,7 +381,6 @@ void link_init_watch(struct shim *s, int pidfd)
 	loop_io_finish(&s->init_pidfd);
 	s->init_exited = s->init_status_known = false; /* what was told so far is of another */
 	s->init_is_keepers = parent_of(pidfd_pid(pidfd)) == s->hello.keeper_pid;
-	loop_timer_init(&s->reap_timer, &s->loop, on_reap_timer, s);
 	loop_io_start(&s->init_pidfd, &s->loop, pidfd, on_pidfd, s);
 }
 

@@ -91,11 +91,8 @@ static void held_stdin(struct shim *s, uint64_t key, int fd)
 
 static void held_output(struct shim *s, enum log_stream stream, uint64_t key, int fd)
 {
-	/* without init launch makes the pipes and knows no run numbers */
-	uint32_t run = !shim_has_init(s) && s->shared ? s->shared->run : (uint32_t)key;
-
-	pump_add(
-		&s->pump, stream, (struct pump_run){.run = run, .fd = fd, .tty = -1, .tty_in = -1});
+	pump_add(&s->pump, stream,
+		(struct pump_run){.run = (uint32_t)key, .fd = fd, .tty = -1, .tty_in = -1});
 }
 
 static void held_stdout(struct shim *s, uint64_t key, int fd)
@@ -179,7 +176,8 @@ static void on_reaped(struct shim *s, struct packet *p)
 		s->init_end = end;
 		loop_timer_cancel(&s->reap_timer);
 		s->init_exited = s->init_status_known = true;
-		link_init_drain(s); /* what it said comes before its end */
+		while (link_init_drain(s)) /* what it said comes before its end */
+			;
 		exits_read(s, EXITS_ALL);
 		shim_event(s, LIFE_ON_INIT_GONE);
 	}

@@ -50,11 +50,15 @@ static void run_close(struct pump_run *r)
 	fd_close(&r->tty_in);
 }
 
-static void run_drained(struct pump *p, struct pump_stream *s)
+static void run_drained(struct pump *p, struct pump_stream *s, const struct pump_run *r)
 {
 	struct pump_run done;
 
 	pthread_mutex_lock(&p->lock);
+	if (s->runs[0].run != r->run) { /* a later run writes to it now */
+		pthread_mutex_unlock(&p->lock);
+		return;
+	}
 	done = s->runs[0];
 	s->len--;
 	memmove(&s->runs[0], &s->runs[1], s->len * sizeof(s->runs[0]));
@@ -73,19 +77,20 @@ static void set_busy(struct pump *p, struct pump_stream *s, bool busy)
 }
 
 /* The log takes no more: what the pipe holds goes nowhere, counted. */
-static void drop(struct pump *p, struct pump_stream *s, const struct pump_run *r, int err)
+static bool drop(struct pump *p, struct pump_stream *s, const struct pump_run *r, int err)
 {
 	auto_fd null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	ssize_t n = splice(r->fd, NULL, null, NULL, 1u << 20, SPLICE_F_NONBLOCK);
 
 	if (n <= 0)
-		return;
+		return false;
 	sink_gap(&s->sink, (uint64_t)n, r->run);
 	pthread_mutex_lock(&p->lock);
 	s->dropped += (uint64_t)n;
 	s->err = err;
 	pthread_mutex_unlock(&p->lock);
 	signal_event(p->notice.fd);
+	return true;
 }
 
 /* From the terminal into the pipe that outlives us; a splice from there straight into a file is
@@ -111,15 +116,16 @@ static enum turn turn(struct pump *p, struct pump_stream *s, const struct pump_r
 	if (n > 0 || fed > 0)
 		return TURN_MOVED;
 	if (n == 0 || (n == -EAGAIN && r->dead)) {
-		run_drained(p, s);
+		run_drained(p, s, r);
 		return TURN_MOVED;
 	}
+	/* A terminal that nobody has open at the moment answers EIO and polls as hung up: look
+	 * again later rather than at once. */
 	if (n == -EAGAIN)
-		return TURN_EMPTY;
+		return fed < 0 && fed != -EAGAIN ? TURN_FULL : TURN_EMPTY;
 	if (p->block_when_full)
 		return TURN_FULL;
-	drop(p, s, r, (int)n);
-	return TURN_MOVED;
+	return drop(p, s, r, (int)n) ? TURN_MOVED : TURN_FULL;
 }
 
 static void *pump_main(void *arg)
@@ -273,6 +279,21 @@ void pump_add(struct pump *p, enum log_stream stream, struct pump_run run)
 	if (!fits)
 		run_close(&run);
 	signal_event(p->wake);
+}
+
+bool pump_reuse(struct pump *p, enum log_stream stream, uint32_t run)
+{
+	struct pump_stream *s = &p->streams[stream];
+	bool there;
+
+	pthread_mutex_lock(&p->lock);
+	there = s->len > 0;
+	if (there && s->runs[s->len - 1].run < run) {
+		s->runs[s->len - 1].run = run;
+		s->runs[s->len - 1].dead = false;
+	}
+	pthread_mutex_unlock(&p->lock);
+	return there;
 }
 
 void pump_pause(struct pump *p, bool paused)

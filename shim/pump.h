@@ -60,6 +60,10 @@ void pump_finish(struct pump *p);
  */
 void pump_add(struct pump *p, enum log_stream s, struct pump_run run);
 
+/* The newest run's pipes go on as those of `run`: true, or false when they are not here any more.
+ */
+bool pump_reuse(struct pump *p, enum log_stream s, uint32_t run);
+
 /* Paused, nothing is moved: runs that arrive in any order are then drained in theirs. */
 void pump_pause(struct pump *p, bool paused);
 

@@ -26,19 +26,41 @@ static enum life_phase phase_of_sandbox(const struct shim *s)
 	return h->state == LIFE_BACKOFF ? PHASE_DELAY : PHASE_RUNNING;
 }
 
-static void rejoin(struct shim *s)
+/* Without init: what was told over its channel, once, may have been told to the predecessor. */
+static void rejoin_service(struct shim *s)
 {
-	shim_set_phase(s, phase_of_sandbox(s));
-	if (s->journal.now.state == LIFE_LAUNCHED)
-		link_init_send(s, INIT_START, 0, NULL, 0); /* a second one does nothing */
+	struct client_started started;
+
+	if (s->phase == PHASE_STARTING && !(s->init.loop && s->init.fd >= 0)) {
+		link_init_service_up(s);
+	} else if (s->phase == PHASE_RUNNING || s->phase == PHASE_STOPPING) {
+		link_init_terminal(s);
+		shim_started_info(s, &started);
+		clients_broadcast(s, CLIENT_STARTED, &started, sizeof(started));
+	}
+	/* without init a stop is timed here: the grace begins anew, by what was asked */
 	if (s->phase == PHASE_STOPPING) {
-		/* intended, perhaps never delivered */
-		s->stop = (struct stop_req){.signo = s->settings.stop_signal,
-			.has_grace = 1,
-			.grace_usec = s->settings.stop_grace_usec};
+		s->stop = s->journal.now.stop;
 		stop_pass_on(s);
 	}
-	s->service_pid = s->journal.now.pid;
+}
+
+static void rejoin(struct shim *s)
+{
+	const struct history *h = &s->journal.now;
+
+	shim_set_phase(s, phase_of_sandbox(s));
+	s->service_pid = h->pid;
+	if (h->state == LIFE_LAUNCHED)
+		link_init_send(s, INIT_START, 0, NULL, 0); /* a second one does nothing */
+	if (s->phase == PHASE_STOPPING && shim_has_init(s) && s->shared &&
+		!s->shared->policy.down) {
+		/* intended, never delivered */
+		s->stop = h->stop;
+		stop_pass_on(s);
+	}
+	if (!shim_has_init(s))
+		rejoin_service(s);
 	link_init_sync(s);
 }
 
@@ -69,10 +91,10 @@ static void kill_orphan(const struct history *h)
 static void lost(struct shim *s, bool same_boot, const char *why)
 {
 	journal_warn(&s->journal, "%s", why);
+	exits_read(s, EXITS_ALL); /* the ring may know more than anybody who is left */
 	if (s->shared && s->journal.now.run > s->shared->run)
 		s->shared->run = s->journal.now.run;
-	if (s->shared && s->journal.now.exit_seq > s->shared->head)
-		s->shared->head = s->shared->acked = s->journal.now.exit_seq;
+
 	if (s->shared && s->journal.now.stopping)
 		s->shared->policy.down = 1;
 	if (same_boot)
@@ -91,20 +113,25 @@ static void resume_fresh(struct shim *s)
 			      : LIFE_ON_EXIT_DOWN);
 }
 
-int shim_recover(struct shim *s, bool fresh_journal)
+int shim_recover(struct shim *s)
 {
 	const struct history *h = &s->journal.now;
 	char boot[BOOT_ID_LEN + 1];
+	struct exit_info last;
 	int r = boot_id(boot);
 
 	if (r < 0)
 		return r;
 	s->launch_nonce = h->launch_nonce;
-	link_keeper_send(s, KEEPER_READY, NULL, 0, -1);
-	if (fresh_journal || h->state == LIFE_NEW) {
+	if (s->shared &&
+		h->exit_seq > s->shared->head) /* journalled, and killed before it was published */
+		s->shared->head = s->shared->acked = h->exit_seq;
+	if (h->state == LIFE_NEW) {
 		shim_set_phase(s, PHASE_NEW);
 	} else if (h->state == LIFE_DOWN) {
 		shim_set_phase(s, PHASE_DOWN);
+		last = h->last;
+		clients_broadcast(s, CLIENT_EXITED, &last, sizeof(last));
 		retire_begin(s);
 	} else if (strcmp(boot, h->boot_id) != 0) {
 		lost(s, false, "the host was restarted: the container is gone");

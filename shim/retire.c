@@ -77,7 +77,7 @@ void clean_begin(struct shim *s)
 {
 	pump_run_dead(&s->pump, s->shared ? s->shared->run : UINT32_MAX);
 	link_init_forget(s);
-	loop_timer_init(&s->clean_timer, &s->loop, on_clean_timer, s);
+
 	s->clean_since = now_mono();
 	clean_try(s);
 }
@@ -108,21 +108,26 @@ static void remove_state(struct shim *s)
 		return;
 	}
 	snprintf(gone, sizeof(gone), ".%s.gone", s->settings.id);
-	if (renameat(parent, s->settings.id, parent, gone) < 0 || dir_remove(parent, gone) < 0)
+	if (renameat(parent, s->settings.id, parent, gone) < 0) {
+		log_warn("state directory: rename: %s", strerror(errno));
+		return;
+	}
+	/* Under this name nobody looks for it any more, and without `enabled` nobody is revived. */
+	unlinkat(SHIM_FD_STATE, "enabled", 0);
+	if (dir_remove(parent, gone) < 0)
 		log_warn("state directory: %s", fault_text());
 }
 
 static void leave(struct shim *s)
 {
 	s->retired = true;
-	/* without `enabled` the keeper revives nobody: from here on we may die anywhere */
-	unlinkat(SHIM_FD_STATE, "enabled", 0);
-	unlinkat(SHIM_FD_STATE, "sock", 0);
 	pump_finish(&s->pump);
-	if (s->remove) {
+	unlinkat(SHIM_FD_STATE, "sock", 0);
+	if (s->remove)
 		remove_logs(s);
-		remove_state(s);
-	}
+	if (s->remove)
+		remove_state(s);	       /* till its rename a successor would go on here */
+	unlinkat(SHIM_FD_STATE, "enabled", 0); /* the keeper revives nobody from here on */
 	link_keeper_send(s, KEEPER_RETIRE, NULL, 0, -1);
 	loop_stop(&s->loop);
 }
@@ -154,7 +159,7 @@ void retire_check(struct shim *s)
 	leave(s);
 }
 
-static void on_retire_timer(struct loop_timer *t)
+static void on_linger_timer(struct loop_timer *t)
 {
 	struct shim *s = t->ctx;
 
@@ -168,10 +173,15 @@ static void on_retire_soon(struct loop_timer *t)
 	struct shim *s = t->ctx;
 
 	retire_check(s);
-	if (s->retired)
-		return;
-	loop_timer_init(&s->retire_timer, &s->loop, on_retire_timer, s);
-	loop_timer_set(&s->retire_timer, LINGER_USEC + USEC_PER_MSEC);
+	if (!s->retired)
+		loop_timer_set(&s->linger_timer, LINGER_USEC + USEC_PER_MSEC);
+}
+
+void retire_setup(struct shim *s)
+{
+	loop_timer_init(&s->clean_timer, &s->loop, on_clean_timer, s);
+	loop_timer_init(&s->retire_timer, &s->loop, on_retire_soon, s);
+	loop_timer_init(&s->linger_timer, &s->loop, on_linger_timer, s);
 }
 
 void retire_begin(struct shim *s)
@@ -179,6 +189,5 @@ void retire_begin(struct shim *s)
 	s->retiring = true;
 	s->remove = s->remove || s->first_failed || (s->settings.flags & SETTINGS_AUTO_REMOVE);
 	/* after this turn of the loop: the event that led here is still being handled */
-	loop_timer_init(&s->retire_timer, &s->loop, on_retire_soon, s);
 	loop_timer_set(&s->retire_timer, 0);
 }

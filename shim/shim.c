@@ -43,6 +43,11 @@ static void act_launch(struct shim *s)
 	s->launch_nonce = req.nonce = intent.nonce;
 	s->init_exited = s->init_status_known = false;
 	s->start_errno = 0;
+	if (s->shared) {
+		s->shared->boot_started = 0; /* a run that never starts was not healthy for long */
+		if (cgfs_oom_kills(&s->hier, s->settings.cgroup, &s->shared->oom_kills) < 0)
+			s->shared->oom_kills = 0; /* no group yet: it begins at 0 */
+	}
 	if (!shim_has_init(s) && s->shared) /* nobody else counts its runs */
 		s->shared->run = s->journal.now.run + 1;
 	journal_append(
@@ -86,8 +91,10 @@ static void act_announce(struct shim *s)
 static void act_kill(struct shim *s)
 {
 	clean_kill(s);
-	if (s->init_pidfd.loop && s->init_pidfd.fd >= 0)
+	if (!s->init_exited && s->init_pidfd.loop && s->init_pidfd.fd >= 0)
 		pidfd_kill(s->init_pidfd.fd, SIGKILL);
+	else
+		shim_event(s, LIFE_ON_INIT_GONE); /* nobody will tell again */
 }
 
 static void act_delay(struct shim *s)
@@ -103,6 +110,11 @@ static void act_down(struct shim *s)
 
 	loop_timer_cancel(&s->stop_timer);
 	last.action = POLICY_STAY_DOWN;
+	if (!last.run) { /* stopped before it ever ran: no status of its own, and no success */
+		last.flags |= EXIT_START_FAILED | EXIT_STOPPED;
+		last.code = 125;
+		last.errnum = ECANCELED;
+	}
 	journal_append(&s->journal, RECORD_DOWN, 0, last.run, &last, sizeof(last));
 	clients_broadcast(s, CLIENT_EXITED, &last, sizeof(last));
 	retire_begin(s);
@@ -205,11 +217,7 @@ static void on_pump(struct pump *p, void *ctx)
 		struct u32_req req = {.value = run};
 
 		link_init_send(s, INIT_DRAINED, 0, &req, sizeof(req));
-		if (!shim_has_init(s) && s->shared && run == s->shared->run) {
-			link_keeper_drop(
-				s, HELD_STDOUT, 1); /* launch names them so, whatever the run */
-			link_keeper_drop(s, HELD_STDERR, 1);
-		}
+
 		for (uint32_t k = run > PUMP_RUNS_MAX ? run - PUMP_RUNS_MAX : 1; k <= run; k++) {
 			link_keeper_drop(s, HELD_STDOUT, k);
 			link_keeper_drop(s, HELD_STDERR, k);
@@ -256,6 +264,10 @@ int shim_init(struct shim *s, const char *id)
 		return r;
 	loop_timer_init(&s->fresh_timer, &s->loop, on_fresh_timer, s);
 	loop_timer_init(&s->progress_timer, &s->loop, on_progress, s);
+	link_init_setup(s);
+	stop_setup(s);
+	retire_setup(s);
+	takeover_setup(s);
 	fresh = journal_open(&s->journal, SHIM_FD_STATE, s->settings.id);
 	if (fresh < 0)
 		return fresh;
@@ -272,6 +284,10 @@ int shim_init(struct shim *s, const char *id)
 		.revivals = s->hello.revivals,
 	};
 	journal_append(&s->journal, RECORD_SHIM, 0, s->journal.now.run, &rec, sizeof(rec));
-	r = shim_recover(s, fresh);
-	return r < 0 ? r : loop_guard(&s->loop, HANG_USEC);
+	r = loop_guard(&s->loop, HANG_USEC);
+	if (r == 0)
+		r = shim_recover(s);
+	if (r == 0)
+		link_keeper_send(s, KEEPER_READY, NULL, 0, -1);
+	return r;
 }

@@ -54,7 +54,8 @@ struct shim {
 	struct reaped init_end;
 
 	/* timers and what they wait for */
-	struct loop_timer fresh_timer, clean_timer, stop_timer, progress_timer, retire_timer;
+	struct loop_timer fresh_timer, clean_timer, stop_timer, progress_timer, retire_timer,
+		linger_timer, takeover_timer, sync_timer;
 	uint64_t fresh_delay_usec;
 	uint64_t clean_since, phase_since;
 	uint64_t stop_tag; /* of the INIT_STOP that init has not answered, 0: none */
@@ -74,7 +75,7 @@ bool shim_has_init(const struct shim *s); /* ours is PID 1 (not --init none) */
 void shim_started_info(const struct shim *s, struct client_started *ret);
 
 /* shim/recover.c: where a new shim finds things */
-int shim_recover(struct shim *s, bool fresh_journal);
+int shim_recover(struct shim *s);
 
 /* shim/link_keeper.c */
 int link_keeper_sync(struct shim *s, int channel); /* takes HELLO and all held descriptors */
@@ -82,10 +83,13 @@ int link_keeper_send(struct shim *s, uint16_t verb, const void *body, size_t len
 void link_keeper_drop(struct shim *s, enum held_kind kind, uint64_t key);
 
 /* shim/link_init.c */
+void link_init_setup(struct shim *s);
 void link_init_attach(struct shim *s, int channel);
 void link_init_watch(struct shim *s, int pidfd);
-void link_init_drain(struct shim *s); /* handles what waits on the channel */
+bool link_init_drain(struct shim *s); /* handles what waits on the channel; true: more may wait */
 int link_init_send(struct shim *s, uint16_t verb, uint64_t tag, const void *body, size_t len);
+void link_init_service_up(struct shim *s); /* --init none */
+void link_init_terminal(struct shim *s);   /* the terminal's output goes on (a new shim) */
 void link_init_forget(struct shim *s);
 void link_init_sync(struct shim *s);	      /* a new shim: hear everything again, in order */
 int link_init_map(struct shim *s, int memfd); /* takes over memfd */
@@ -98,15 +102,18 @@ void exits_decide(struct shim *s); /* PID 1 is gone without a verdict */
 void exits_launch_failed(struct shim *s);
 
 /* shim/stop.c */
+void stop_setup(struct shim *s);
 void stop_begin(struct shim *s, struct stop_req req, uint16_t why);
 void stop_pass_on(struct shim *s);
 int stop_signal(struct shim *s, struct signal_req req); /* 0 or -errno */
 
 /* shim/retire.c */
+void retire_setup(struct shim *s);
 void clean_begin(struct shim *s);
 void clean_kill(struct shim *s); /* everything in the cgroup, if that is the container's */
 void retire_begin(struct shim *s);
 void retire_check(struct shim *s); /* something that the end waits for has changed */
 
 /* shim/takeover.c: the keeper is dead, make another */
+void takeover_setup(struct shim *s);
 void takeover_begin(struct shim *s);

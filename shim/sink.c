@@ -13,12 +13,12 @@
 #define INDEX_EVERY	(10 * USEC_PER_MSEC)
 #define INDEX_BYTES_MAX (2u << 20) /* a drip of bytes grows the index faster than the log */
 
-static int open_file(struct sink *s, const char *suffix)
+static int open_file(struct sink *s, uint64_t base, const char *suffix)
 {
 	char name[LOG_NAME_MAX];
 	int fd;
 
-	log_segment_name(name, s->stream, s->base, suffix);
+	log_segment_name(name, s->stream, base, suffix);
 	fd = openat(s->dirfd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	return fd < 0 ? fault(-errno, "open log %s", name) : fd;
 }
@@ -27,16 +27,16 @@ static int open_segment(struct sink *s, uint64_t base)
 {
 	int raw, idx;
 
-	s->base = base;
-	raw = open_file(s, "raw");
+	raw = open_file(s, base, "raw");
 	if (raw < 0)
 		return raw;
-	idx = open_file(s, "idx");
+	idx = open_file(s, base, "idx");
 	if (idx < 0) {
 		close(raw);
 		return idx;
 	}
 	sink_close(s);
+	s->base = base; /* only now: a rotation that fails goes on in the old segment */
 	s->raw = raw;
 	s->idx = idx;
 	/* a torn entry, should there be one, is overwritten */

@@ -24,6 +24,11 @@ static void on_stop_timer(struct loop_timer *t)
 	clean_kill(s);
 }
 
+void stop_setup(struct shim *s)
+{
+	loop_timer_init(&s->stop_timer, &s->loop, on_stop_timer, s);
+}
+
 static void defaults(const struct shim *s, struct stop_req *req)
 {
 	if (!req->signo)
@@ -54,14 +59,14 @@ static void stop_without_init(struct shim *s)
 	if (s->shared)
 		s->shared->policy.down = 1;
 	if (r < 0 && r != -ESRCH)
-		log_warn("stop: %s: %s", "signal", strerror(-r));
+		log_warn("stop: signal %u: %s", s->stop.signo, strerror(-r));
 	if (s->stop.signo == SIGKILL || s->stop.grace_usec < NEVER_USEC)
 		loop_timer_set(&s->stop_timer, s->stop.signo == SIGKILL ? 0 : s->stop.grace_usec);
 }
 
 void stop_pass_on(struct shim *s)
 {
-	loop_timer_init(&s->stop_timer, &s->loop, on_stop_timer, s);
+
 	if (!shim_has_init(s)) {
 		stop_without_init(s);
 		return;

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+
 #include <unistd.h>
 
 #include "ipc/base/clock.h"
@@ -24,6 +26,7 @@
 #define HANDOVER_BYTES (1 << 20) /* a connection's worth of packets each, for 150 descriptors */
 
 struct heir {
+	pid_t pid;
 	int channel; /* on which it inherits */
 	int ready;   /* 'R' when it has */
 };
@@ -63,6 +66,7 @@ static int spawn_keeper(struct shim *s, struct heir *h)
 		exec_keeper(s, ready[1], channel[1]);
 	close(channel[1]);
 	close(ready[1]);
+	h->pid = pid;
 	h->channel = channel[0];
 	h->ready = ready[0];
 	return 0;
@@ -155,7 +159,7 @@ static void on_retry(struct loop_timer *t)
 
 static void try_takeover(struct shim *s)
 {
-	struct heir h = {-1, -1};
+	struct heir h = {0, -1, -1};
 	int r = spawn_keeper(s, &h);
 
 	if (r == 0)
@@ -165,10 +169,18 @@ static void try_takeover(struct shim *s)
 	if (r == 0)
 		_exit(0); /* not one destructor: everything now belongs to the successor */
 	log_error("%s", fault_text());
+	if (h.pid > 0) { /* our child, not reaped: never two keepers */
+		kill(h.pid, SIGKILL);
+		waitpid(h.pid, NULL, 0);
+	}
 	fd_close(&h.channel);
 	fd_close(&h.ready);
-	loop_timer_init(&s->retire_timer, &s->loop, on_retry, s);
-	loop_timer_set(&s->retire_timer, USEC_PER_SEC);
+	loop_timer_set(&s->takeover_timer, USEC_PER_SEC);
+}
+
+void takeover_setup(struct shim *s)
+{
+	loop_timer_init(&s->takeover_timer, &s->loop, on_retry, s);
 }
 
 void takeover_begin(struct shim *s)
@@ -180,6 +192,8 @@ void takeover_begin(struct shim *s)
 		loop_stop(&s->loop);
 		return;
 	}
+	loop_unguard(&s->loop); /* what follows may wait for a disk and for the new keeper, in one
+				   turn */
 	log_warn("the keeper is dead: making another");
 	journal_append(&s->journal, RECORD_KEEPER, 0, s->journal.now.run, &rec, sizeof(rec));
 	/* two pumps on one pipe would tear the stream: ours ends first */

@@ -76,6 +76,18 @@ int loop_guard(struct loop *loop, uint64_t usec)
 	return 0;
 }
 
+void loop_unguard(struct loop *loop)
+{
+	if (!loop->hang_usec)
+		return;
+	ev_ref(loop->ev);
+	ev_ref(loop->ev);
+	ev_prepare_stop(loop->ev, &loop->before_wait);
+	ev_check_stop(loop->ev, &loop->after_wait);
+	timer_delete((timer_t)loop->hang_timer);
+	loop->hang_usec = 0;
+}
+
 static void on_io(struct ev_loop *ev, struct ev_io *w, int events)
 {
 	struct loop_io *io = w->data;

@@ -38,6 +38,7 @@ void loop_stop(struct loop *loop);
  * process is better dead and revived than silent. Armed on leaving the wait, disarmed on entering,
  * so an idle loop costs nothing. 0 or a fault. */
 int loop_guard(struct loop *loop, uint64_t usec);
+void loop_unguard(struct loop *loop);
 
 /* Takes over fd; `ready` is called while it can be read (or its peer is gone). */
 void loop_io_start(struct loop_io *io, struct loop *loop, int fd, void (*ready)(struct loop_io *io),
