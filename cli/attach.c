@@ -75,6 +75,28 @@ void attach_block_signals(void)
 	signal(SIGTTOU, SIG_IGN); /* restoring the terminal from the background must not stop us */
 }
 
+bool attach_interrupted(void)
+{
+	static const int ends[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+	struct sigaction action;
+	sigset_t pending;
+
+	sigpending(&pending);
+	for (size_t i = 0; i < array_size(ends); i++) /* one that is ignored (nohup) ends nothing */
+		if (sigismember(&pending, ends[i]) && sigaction(ends[i], NULL, &action) == 0 &&
+			action.sa_handler != SIG_IGN)
+			return true;
+	return false;
+}
+
+void attach_unblock_signals(void)
+{
+	sigset_t set;
+
+	signal_set(&set);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 int attach_failed(const struct launch_result *failed)
 {
 	static const int status[] = {
@@ -215,6 +237,16 @@ static void read_signals(struct attach *a)
 		on_signal(a, (int)info.ssi_signo);
 }
 
+static void stdin_connect(struct attach *a)
+{
+	int r = a->conf->interactive ? client_open(&a->in, a->state) : CLIENT_DONE;
+
+	a->stdin_open = a->conf->interactive && r == CLIENT_DONE;
+	if (r != CLIENT_DONE)
+		complain("warning: standard input is not passed on: %s",
+			r < 0 ? fault_text() : "the supervisor is gone");
+}
+
 static void on_started(struct attach *a, const struct packet *p)
 {
 	struct client_started started;
@@ -225,8 +257,7 @@ static void on_started(struct attach *a, const struct packet *p)
 	if (a->started)
 		return;
 	a->started = true;
-	r = a->conf->interactive ? client_open(&a->in, a->state) : CLIENT_GONE;
-	a->stdin_open = r == CLIENT_DONE;
+	stdin_connect(a);
 	r = a->conf->tty && a->conf->interactive ? term_raw(STDIN_FILENO) : 0;
 	if (r < 0)
 		complain("warning: %s", fault_text());
@@ -467,11 +498,15 @@ int attach_run(struct client *c, const struct state *s, const struct attach_conf
 	};
 	int r = attach_open(&a), status;
 
-	/* WAIT goes out behind START at once: an end right after the start has nobody to miss it */
 	if (r == 0)
 		r = client_send(c, CLIENT_START, NULL, 0);
-	if (r == CLIENT_DONE)
-		r = client_send(c, CLIENT_WAIT, NULL, 0);
+	if (r != CLIENT_DONE) {
+		complain("%s", r < 0 ? fault_text() : "the supervisor is gone");
+		attach_close(&a);
+		return ATTACH_NOT_STARTED;
+	}
+	/* WAIT goes out behind START at once: an end right after the start has nobody to miss it */
+	r = client_send(c, CLIENT_WAIT, NULL, 0);
 	if (r < 0)
 		complain("%s", fault_text());
 	status = r < 0 ? CLI_BROKEN : attach_loop(&a);

@@ -15,6 +15,14 @@ struct attach_conf {
 /* Blocks the signals that will be passed on: before anything is started, so that none is lost. */
 void attach_block_signals(void);
 
+/* Did a signal come meanwhile that would have ended this command? */
+bool attach_interrupted(void);
+
+void attach_unblock_signals(void);
+
+/* No status: START was not sent, so the container has to go. */
+#define ATTACH_NOT_STARTED (-1)
+
 /* Starts the container behind c, stays until its end, returns the status to exit with. */
 int attach_run(struct client *c, const struct state *s, const struct attach_conf *conf);
 

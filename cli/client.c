@@ -170,9 +170,9 @@ int client_ask(struct client *c, uint16_t verb, const void *body, size_t len)
 		reply.text[0] ? reply.text : strerror(-reply.err));
 }
 
-int client_start(struct client *c, struct packet *p)
+int client_started(struct client *c, struct packet *p)
 {
-	int r = client_send(c, CLIENT_START, NULL, 0);
+	int r = CLIENT_DONE;
 
 	while (r == CLIENT_DONE) {
 		r = client_recv(c, p, 0);

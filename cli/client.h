@@ -41,9 +41,9 @@ int client_call(struct client *c, uint16_t verb, const void *body, size_t len, s
 /* client_call for verbs that CLIENT_REPLY answers: its error becomes the fault. */
 int client_ask(struct client *c, uint16_t verb, const void *body, size_t len);
 
-/* CLIENT_START until it is known how that went: CLIENT_STARTED, CLIENT_FAILED or CLIENT_EXITED in
- * p. The shim tells that to every client at once, so there is no tag to match. */
-int client_start(struct client *c, struct packet *p);
+/* After CLIENT_START, until it is known how that went: CLIENT_STARTED, CLIENT_FAILED or
+ * CLIENT_EXITED in p. The shim tells that to every client at once, so there is no tag to match. */
+int client_started(struct client *c, struct packet *p);
 
 /* CLIENT_WAIT until the container is down for good. */
 int client_wait(struct client *c, struct exit_info *ret);

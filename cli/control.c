@@ -47,7 +47,12 @@ static const struct option kill_rows[] = {SIGNAL_ROW("default KILL")};
 static const struct option rm_rows[] = {{"force", 'f', NULL, "stop it first, at once", option_flag,
 	offsetof(struct control, force)}};
 
-/* One container: 0, or a fault for its line of complaint. */
+enum control_outcome {
+	CONTROL_DONE,
+	CONTROL_ORPHAN, /* nobody supervises it: the fault text says so */
+};
+
+/* One container: an outcome, or a fault for its line of complaint. */
 typedef int (*control_one)(struct state *s, const struct control *ctl);
 
 static int each(const struct option_table *table, struct control *ctl, int argc, char **argv,
@@ -69,10 +74,12 @@ static int each(const struct option_table *table, struct control *ctl, int argc,
 		r = state_find(argv[i], &s);
 		if (r == 0)
 			r = one(&s, ctl);
-		if (r < 0) {
+		if (r != CONTROL_DONE)
 			complain("%s", fault_text());
+		if (r == CONTROL_ORPHAN)
+			status = CLI_BROKEN;
+		else if (r < 0 && status == CLI_OK)
 			status = CLI_FAILED;
-		}
 		state_close(&s);
 		fflush(stdout); /* a line per container, as each is done */
 	}
@@ -171,31 +178,63 @@ static int restart_one(struct state *s, const struct control *ctl)
 	return 0;
 }
 
+/* To adopt an orphan ends its service, and who waits does not ask for that. */
+static int orphan(const struct state *s)
+{
+	fault_plain(-EIO,
+		"nobody supervises \"%s\": its end can't be waited for (holdfast stop or rm -f ends it)",
+		s->id);
+	return CONTROL_ORPHAN;
+}
+
+/* From the files, when nobody supervises. */
+static int wait_ended(const struct state *s, struct exit_info *e)
+{
+	struct history h;
+	bool stale;
+	int r = state_history(s, &h, &stale);
+
+	if (r < 0)
+		return r;
+	*e = h.last;
+	if (h.state == LIFE_DOWN)
+		return CONTROL_DONE;
+	if (!stale && h.state != LIFE_NEW && h.state != LIFE_REMOVED)
+		return orphan(s);
+	return fault_plain(-ENOENT,
+		"how \"%s\" ended is not known: the host restarted, or it never ran", s->id);
+}
+
 static int wait_one(struct state *s, const struct control *ctl)
 {
 	struct client c = {.fd = -1};
 	struct exit_info e = {0};
-	int r = client_revive(&c, s);
+	int r = CLIENT_GONE;
 
-	if (r == CLIENT_DONE) {
-		r = await_end(&c, s, &e);
-	} else if (r == CLIENT_GONE) {
-		struct history h;
-		bool stale;
-
-		r = state_history(s, &h, &stale);
-		e = h.last;
-		if (r == 0 && h.state != LIFE_DOWN)
-			r = CLIENT_GONE;
+	/* a connection outlives its shim and its keeper; it ends with the last of them, or because
+	 * the supervisor retired just now */
+	for (int i = 0; i < TRIES && r == CLIENT_GONE; i++) {
+		r = client_open(&c, s);
+		if (r == CLIENT_DONE)
+			r = client_wait(&c, &e);
+		client_close(&c);
+		if (r == CLIENT_GONE && state_supervised(s) <= 0)
+			break;
 	}
-	if (r < 0)
-		return r;
 	if (r == CLIENT_GONE)
-		return fault_plain(-ENOENT,
-			"how \"%s\" ended is not known: the host restarted, or it never ran",
-			s->id);
-	printf("%d\n", exit_status(&e));
-	return 0;
+		r = wait_ended(s, &e);
+	if (r == CONTROL_DONE)
+		printf("%d\n", exit_status(&e));
+	return r;
+}
+
+/* Its journal can't be read, so no supervisor can take it over. */
+static int rm_damaged(struct state *s)
+{
+	struct history h;
+	bool stale;
+
+	return state_history(s, &h, &stale) < 0 ? state_remove_forced(s) : -EIO;
 }
 
 static int rm_one(struct state *s, const struct control *ctl)
@@ -214,6 +253,8 @@ static int rm_one(struct state *s, const struct control *ctl)
 		if (r != -EBUSY)
 			break;
 	}
+	if (r < 0 && ctl->force && state_current(s) && state_supervised(s) == 0)
+		r = rm_damaged(s);
 	if (r < 0)
 		return r;
 	keeper_group_discard(s->id);

@@ -30,6 +30,7 @@
 #define READY_DEADLINE_USEC (10 * USEC_PER_SEC)
 #define ENV_MAX		    64
 #define GROUP_TRIES	    5
+#define LAST_WORDS	    512
 
 enum program { PROGRAM_SHIM, PROGRAM_LAUNCH, PROGRAM_KEEPER, PROGRAM_INIT, PROGRAMS };
 
@@ -292,10 +293,13 @@ static int keeper_fork(const struct start *st)
 /* What the keeper wrote before it gave up: the last line of its log. */
 static int died(const struct start *st)
 {
-	char text[512];
-	ssize_t n = file_read_buf(st->state, "shim.log", text, sizeof(text));
-	char *line;
+	auto_fd log = openat(st->state, "shim.log", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	off_t end = log < 0 ? 0 : lseek(log, 0, SEEK_END);
+	off_t at = end > LAST_WORDS ? end - LAST_WORDS : 0;
+	char text[LAST_WORDS + 1], *line;
+	ssize_t n = end > 0 ? pread(log, text, LAST_WORDS, at) : 0;
 
+	text[n > 0 ? n : 0] = '\0';
 	while (n > 0 && text[n - 1] == '\n')
 		text[--n] = '\0';
 	line = n > 0 ? strrchr(text, '\n') : NULL;

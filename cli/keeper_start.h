@@ -11,6 +11,6 @@ int keeper_check(void);
  * 0 or a fault; then no keeper of ours is left. */
 int keeper_start(const struct state *s, int lock);
 
-/* Removes the supervisors' own cgroup, as far as it is empty. A keeper does so itself when it leaves;
- * this is for one that was killed. */
+/* Removes the supervisors' own cgroup, as far as it is empty. A keeper does so itself when it
+ * leaves; this is for one that was killed. */
 void keeper_group_discard(const char *id);

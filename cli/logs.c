@@ -17,6 +17,7 @@
 #include "cli/logread.h"
 #include "cli/options.h"
 #include "cli/state.h"
+#include "cli/visible.h"
 #include "ipc/base/clock.h"
 #include "ipc/base/fault.h"
 #include "ipc/base/fd.h"
@@ -31,6 +32,7 @@ struct logs {
 	const char *stream;
 	bool mid_line[LOG_STREAMS]; /* the stream's last byte shown was no line end */
 	bool shown[LOG_STREAMS];    /* out is a terminal: control bytes are made visible */
+	struct visible visible[LOG_STREAMS];
 	struct logread read;
 	struct logread_piece piece;
 };
@@ -86,14 +88,25 @@ static void stamp(FILE *f, const struct log_index *when)
 	fprintf(f, "%s.%06uZ ", text, (unsigned)(when->real_usec % USEC_PER_SEC));
 }
 
-static void put_byte(const struct logs *logs, enum log_stream s, char c)
+static void put_byte(struct logs *logs, enum log_stream s, char c)
 {
-	unsigned char u = (unsigned char)c;
+	char out[VISIBLE_MAX];
 
-	if (logs->shown[s] && ((u < 0x20 && c != '\n' && c != '\t' && c != '\r') || u == 0x7f))
-		fprintf(file_of(s), "^%c", u ^ 0x40);
+	if (logs->shown[s])
+		fwrite(out, 1, visible_put(&logs->visible[s], c, out), file_of(s));
 	else
 		putc_unlocked(c, file_of(s));
+}
+
+/* Half a character, or a carriage return, that nothing followed. */
+static void put_rest(struct logs *logs)
+{
+	char out[VISIBLE_MAX];
+
+	for (int i = 0; i < LOG_STREAMS; i++)
+		fwrite(out, 1, visible_flush(&logs->visible[i], out), file_of((enum log_stream)i));
+	fflush(stdout);
+	fflush(stderr);
 }
 
 static void print_piece(struct logs *logs)
@@ -246,6 +259,7 @@ static int show(struct logs *logs, const struct state *s)
 	r = tail_seek(logs);
 	if (r == 0)
 		r = logs->follow ? follow(logs, s) : print_rest(logs);
+	put_rest(logs);
 	logread_finish(&logs->read);
 	return r;
 }

@@ -18,6 +18,7 @@ enum probe_answer probe_programs(long arg, char note[PROBE_NOTE]);
 enum probe_answer probe_caps(long arg, char note[PROBE_NOTE]);
 enum probe_answer probe_namespace(long arg, char note[PROBE_NOTE]);  /* CLONE_NEW* */
 enum probe_answer probe_controller(long arg, char note[PROBE_NOTE]); /* enum cg_controller */
+enum probe_answer probe_devices(long arg, char note[PROBE_NOTE]);
 enum probe_answer probe_group_file(long arg, char note[PROBE_NOTE]); /* enum probe_group */
 enum probe_answer probe_psi(long arg, char note[PROBE_NOTE]);
 enum probe_answer probe_seccomp(long arg, char note[PROBE_NOTE]);
@@ -30,4 +31,4 @@ enum probe_answer probe_pidfd_exit(long arg, char note[PROBE_NOTE]);
 enum probe_answer probe_pipe(long arg, char note[PROBE_NOTE]);
 
 /* What a group of our own in the v2 tree has. */
-enum probe_group { GROUP_KILL, GROUP_FREEZE, GROUP_PRESSURE, GROUP_CLONE };
+enum probe_group { GROUP_KILL, GROUP_PRESSURE, GROUP_CLONE };

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/bpf.h>
 #include <linux/mount.h>
 #include <linux/sched.h>
 #include <sched.h>
@@ -45,12 +46,10 @@ static enum probe_answer child_answer(pid_t pid, char note[PROBE_NOTE])
 
 enum probe_answer probe_namespace(long arg, char note[PROBE_NOTE])
 {
-	pid_t pid;
+	pid_t pid = clone_child((uint64_t)arg, -1);
 
-	/* CLONE_NEWTIME's bit means something else to clone(2); unshare takes it */
-	pid = clone_child(arg == CLONE_NEWTIME ? 0 : (uint64_t)arg, -1);
 	if (pid == 0)
-		_exit(arg == CLONE_NEWTIME && unshare(CLONE_NEWTIME) < 0 ? errno : 0);
+		_exit(0);
 	return child_answer(pid, note);
 }
 
@@ -64,11 +63,55 @@ enum probe_answer probe_controller(long arg, char note[PROBE_NOTE])
 	return PROBE_YES;
 }
 
+/* The v2 tree has no files for devices but a program per group; this one allows everything, and is
+ * attached nowhere. */
+static int device_program(void)
+{
+	static const char license[] = "GPL";
+	const struct bpf_insn allow[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	union bpf_attr attr;
+	auto_fd fd = -1;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
+	attr.insns = (uint64_t)(uintptr_t)allow;
+	attr.insn_cnt = sizeof(allow) / sizeof(allow[0]);
+	attr.license = (uint64_t)(uintptr_t)license;
+	fd = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
+	return fd < 0 ? -errno : 0;
+}
+
+/* The v2 tree's program goes first; a v1 controller stands in where no program may be loaded. */
+enum probe_answer probe_devices(long arg, char note[PROBE_NOTE])
+{
+	struct cghier h;
+	int r;
+
+	if (cghier_find(&h) < 0)
+		return PROBE_NO;
+	r = h.unified[0] ? device_program() : -ENOENT;
+	if (r == 0) {
+		note_set(note, "v2, by a BPF program");
+		return PROBE_YES;
+	}
+	if (h.at[CG_DEVICES].root[0] && !h.at[CG_DEVICES].v2) {
+		note_set(note, "v1, %s", h.at[CG_DEVICES].root);
+		return PROBE_YES;
+	}
+	if (h.unified[0])
+		note_set(note, "load a BPF program for devices: %s", strerror(-r));
+	else
+		note_set(note, "neither a v1 controller nor a v2 tree");
+	return PROBE_NO;
+}
+
 static enum probe_answer try_group(int fd, enum probe_group what, char note[PROBE_NOTE])
 {
 	static const char *const files[] = {
 		[GROUP_KILL] = "cgroup.kill",
-		[GROUP_FREEZE] = "cgroup.freeze",
 		[GROUP_PRESSURE] = "memory.pressure",
 	};
 	pid_t pid;

@@ -20,8 +20,9 @@
 #include "ipc/base/file.h"
 #include "ipc/base/mem.h"
 #include "ipc/base/proc.h"
+#include "ipc/cghier.h"
 
-static int give_up(enum cli_status status)
+static int give_up(int status)
 {
 	complain("%s", fault_text());
 	return status;
@@ -80,6 +81,21 @@ static int create(struct run *run, const char *config, struct state *s)
 	return r;
 }
 
+/* Nobody was told to start it: it must not stay behind. */
+static void undo(struct client *c, struct state *s)
+{
+	int r = c->fd >= 0 ? client_remove(c, true) : 0;
+
+	client_close(c);
+	if (r == 0 && state_current(s))
+		r = state_remove(s);
+	if (r < 0)
+		complain("warning: \"%s\" is left behind: %s (holdfast rm -f %s)", s->id,
+			r == -EBUSY ? "it is supervised" : fault_text(), s->id);
+	else
+		keeper_group_discard(s->id);
+}
+
 /* -d: until the service runs, or does not. */
 static int start_detached(struct client *c, const struct state *s, const char *command)
 {
@@ -87,8 +103,14 @@ static int start_detached(struct client *c, const struct state *s, const char *c
 	struct launch_result failed;
 	struct exit_info exit;
 	struct packet p;
-	int r = client_start(c, &p);
+	int r = client_send(c, CLIENT_START, NULL, 0);
 
+	if (r != CLIENT_DONE) {
+		complain("%s", r < 0 ? fault_text() : "the supervisor is gone");
+		return ATTACH_NOT_STARTED;
+	}
+	attach_unblock_signals(); /* from here on ^C ends this command, not the container */
+	r = client_started(c, &p);
 	if (r < 0)
 		return give_up(CLI_BROKEN);
 	if (r == CLIENT_GONE) {
@@ -113,7 +135,14 @@ static int start_detached(struct client *c, const struct state *s, const char *c
 	return CLI_OK;
 }
 
-static int start(const struct run *run, const struct state *s)
+static int supervisor_gone(const struct state *s)
+{
+	complain(
+		"the supervisor of \"%s\" is gone before the start (nothing is left of it)", s->id);
+	return ATTACH_NOT_STARTED;
+}
+
+static int start(const struct run *run, struct state *s)
 {
 	struct attach_conf conf = {
 		.tty = run->tty,
@@ -125,14 +154,19 @@ static int start(const struct run *run, const struct state *s)
 	struct client c = {.fd = -1};
 	int r = client_open(&c, s), status;
 
-	if (r == CLIENT_GONE) {
-		complain("the supervisor of \"%s\" is gone (its log: %s/local/%s/shim.log)", s->id,
-			state_root(), s->id);
-		return CLI_BROKEN;
-	}
 	if (r < 0)
-		return give_up(CLI_BROKEN);
-	status = run->detach ? start_detached(&c, s, conf.command) : attach_run(&c, s, &conf);
+		status = give_up(ATTACH_NOT_STARTED);
+	else if (r == CLIENT_GONE)
+		status = supervisor_gone(s);
+	else if (run->detach && attach_interrupted())
+		status = ATTACH_NOT_STARTED;
+	else
+		status = run->detach ? start_detached(&c, s, conf.command)
+				     : attach_run(&c, s, &conf);
+	if (status == ATTACH_NOT_STARTED) {
+		undo(&c, s);
+		status = CLI_BROKEN;
+	}
 	client_close(&c);
 	return status;
 }
@@ -142,8 +176,7 @@ static int create_and_start(struct run *run, const char *config)
 	struct state s = {.dirfd = -1};
 	int r, status;
 
-	if (!run->detach)
-		attach_block_signals();
+	attach_block_signals();
 	r = create(run, config, &s);
 	if (r < 0)
 		return give_up(CLI_BROKEN);
@@ -154,7 +187,19 @@ static int create_and_start(struct run *run, const char *config)
 	}
 	status = start(run, &s);
 	state_close(&s);
+	if (run->detach)
+		attach_unblock_signals(); /* one that came before the start takes effect now */
 	return status;
+}
+
+/* A default that this host can't keep is left out; what was asked for by name is refused later. */
+static void degrade(struct run *run)
+{
+	struct cghier h;
+
+	if (cghier_find(&h) == 0 && run_degrade(run, &h))
+		complain(
+			"warning: this host has no pids cgroup controller: the number of processes is not limited (--pids-limit 0 says that this is wanted)");
 }
 
 int command_run(int argc, char **argv)
@@ -176,6 +221,7 @@ int command_run(int argc, char **argv)
 		r = keeper_check();
 	if (r < 0)
 		return give_up(CLI_BROKEN);
+	degrade(&run);
 	r = spec_build(&run.spec, &run.settings, &config);
 	status = r < 0 ? give_up(CLI_USAGE) : create_and_start(&run, config);
 	run_finish(&run);

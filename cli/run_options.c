@@ -43,6 +43,18 @@ static int pick(const struct word *words, size_t n, const char *text, size_t len
 	return -EINVAL;
 }
 
+/* A number that ends before its text does. One that is too long is refused, never cut. */
+static int number_part(const char *text, size_t len, uint64_t min, uint64_t max, uint64_t *ret)
+{
+	char part[24];
+
+	if (len >= sizeof(part))
+		return -EINVAL;
+	memcpy(part, text, len);
+	part[len] = '\0';
+	return parse_u64("", part, min, max, ret);
+}
+
 static int set_env(void *ctx, const struct option *o, const char *value)
 {
 	struct run *run = ctx;
@@ -151,12 +163,10 @@ static int set_userns(void *ctx, const struct option *o, const char *value)
 {
 	struct spec *spec = &((struct run *)ctx)->spec;
 	uint64_t base = USERNS_BASE, size = USERNS_SIZE;
-	char head[24];
 	size_t len = strcspn(value, ":");
 
 	if (strcmp(value, "auto") != 0) {
-		snprintf(head, sizeof(head), "%.*s", (int)(len < 20 ? len : 20), value);
-		if (!value[len] || parse_u64("", head, 1, UINT32_MAX - 1, &base) < 0 ||
+		if (!value[len] || number_part(value, len, 1, UINT32_MAX - 1, &base) < 0 ||
 			parse_u64("", value + len + 1, 1, UINT32_MAX - 1, &size) < 0 ||
 			base + size > UINT32_MAX)
 			return option_bad(
@@ -166,6 +176,13 @@ static int set_userns(void *ctx, const struct option *o, const char *value)
 	spec->userns_base = (uint32_t)base;
 	spec->userns_size = (uint32_t)size;
 	return 0;
+}
+
+static void budget_set(struct policy_conf *p, uint64_t n, uint64_t window, unsigned on_budget)
+{
+	p->budget_n = (uint32_t)n;
+	p->budget_window_usec = window;
+	p->on_budget = on_budget;
 }
 
 /* on-failure:N is N restarts, whenever they happen: a budget over a window that outlives the host.
@@ -178,7 +195,8 @@ static int set_restart(void *ctx, const struct option *o, const char *value)
 		{"always", RESTART_ALWAYS},
 		{"unless-stopped", RESTART_UNLESS_STOPPED},
 	};
-	struct policy_conf *p = &((struct run *)ctx)->settings.policy;
+	struct run *run = ctx;
+	struct policy_conf *p = &run->settings.policy;
 	size_t len = strcspn(value, ":");
 	uint64_t n;
 
@@ -186,14 +204,31 @@ static int set_restart(void *ctx, const struct option *o, const char *value)
 		(value[len] && p->kind != RESTART_ON_FAILURE))
 		return option_bad(
 			o, value, "use no, on-failure, on-failure:N, always or unless-stopped");
-	if (!value[len])
+	if (run->retries) /* the budget of an on-failure:N before this one goes with it */
+		budget_set(p, 0, 0, BUDGET_STOP);
+	run->restart = true;
+	run->retries = value[len] != '\0';
+	if (!run->retries)
 		return 0;
 	if (parse_u64("", value + len + 1, 1, POLICY_BUDGET_MAX, &n) < 0)
 		return option_bad(o, value, "N is a number from 1 to 256");
-	p->budget_n = (uint32_t)n;
-	p->budget_window_usec = RETRIES_WINDOW;
-	p->on_budget = BUDGET_STOP;
+	budget_set(p, n, RETRIES_WINDOW, BUDGET_STOP);
 	return 0;
+}
+
+/* Remembers an option that says how to restart: it needs one that says when. */
+static struct policy_conf *knob(void *ctx, const struct option *o)
+{
+	struct run *run = ctx;
+
+	run->knob = o->name;
+	return &run->settings.policy;
+}
+
+static int set_delay(void *ctx, const struct option *o, const char *value)
+{
+	knob(ctx, o);
+	return option_duration(ctx, o, value);
 }
 
 static int set_mode(void *ctx, const struct option *o, const char *value)
@@ -201,8 +236,7 @@ static int set_mode(void *ctx, const struct option *o, const char *value)
 	static const struct word words[] = {
 		{"auto", RESTART_AUTO}, {"in-place", RESTART_IN_PLACE}, {"fresh", RESTART_FRESH}};
 
-	if (pick(words, array_size(words), value, strlen(value),
-		    &((struct run *)ctx)->settings.policy.mode) < 0)
+	if (pick(words, array_size(words), value, strlen(value), &knob(ctx, o)->mode) < 0)
 		return option_bad(o, value, "use auto, in-place or fresh");
 	return 0;
 }
@@ -212,9 +246,11 @@ static int set_oom(void *ctx, const struct option *o, const char *value)
 	static const struct word words[] = {
 		{"continue", OOM_CONTINUE}, {"stop", OOM_STOP}, {"restart", OOM_RESTART}};
 
-	if (pick(words, array_size(words), value, strlen(value),
-		    &((struct run *)ctx)->settings.policy.oom) < 0)
+	struct run *run = ctx;
+
+	if (pick(words, array_size(words), value, strlen(value), &run->settings.policy.oom) < 0)
 		return option_bad(o, value, "use continue, stop or restart");
+	run->oom = value;
 	return 0;
 }
 
@@ -255,22 +291,20 @@ static int set_factor(void *ctx, const struct option *o, const char *value)
 
 	if (parse_cpus("", value, &thousandths) < 0 || thousandths < 1000 || thousandths > 10000)
 		return option_bad(o, value, "not a factor from 1 to 10 (use 2, or 1.5)");
-	((struct run *)ctx)->settings.policy.factor_pct = (uint32_t)(thousandths / 10);
+	knob(ctx, o)->factor_pct = (uint32_t)(thousandths / 10);
 	return 0;
 }
 
 static int set_jitter(void *ctx, const struct option *o, const char *value)
 {
 	size_t len = strlen(value);
-	char number[8];
 	uint64_t pct;
 
 	if (len && value[len - 1] == '%')
 		len--;
-	snprintf(number, sizeof(number), "%.*s", (int)(len < 7 ? len : 7), value);
-	if (parse_u64("", number, 0, 50, &pct) < 0)
+	if (number_part(value, len, 0, 50, &pct) < 0)
 		return option_bad(o, value, "not a share from 0% to 50%");
-	((struct run *)ctx)->settings.policy.jitter_pct = (uint32_t)pct;
+	knob(ctx, o)->jitter_pct = (uint32_t)pct;
 	return 0;
 }
 
@@ -278,26 +312,22 @@ static int set_jitter(void *ctx, const struct option *o, const char *value)
 static int set_budget(void *ctx, const struct option *o, const char *value)
 {
 	static const struct word words[] = {{"stop", BUDGET_STOP}, {"slow", BUDGET_SLOW}};
-	struct policy_conf *p = &((struct run *)ctx)->settings.policy;
 	size_t n_len = strcspn(value, "/"), t_len = strcspn(value, ":");
-	char number[16], window[32];
-	uint64_t n;
+	unsigned on_budget = BUDGET_STOP;
+	uint64_t n, usec = 0;
+	char window[32] = "";
 
-	p->on_budget = BUDGET_STOP;
-	snprintf(number, sizeof(number), "%.*s", (int)(n_len < 15 ? n_len : 15), value);
 	if (value[n_len] && t_len > n_len && t_len - n_len <= sizeof(window))
 		snprintf(window, sizeof(window), "%.*s", (int)(t_len - n_len - 1),
 			value + n_len + 1);
-	else
-		window[0] = '\0';
-	if (parse_u64("", number, 1, POLICY_BUDGET_MAX, &n) < 0 ||
-		parse_duration("", window, &p->budget_window_usec) < 0 ||
-		p->budget_window_usec == 0 ||
+	if (number_part(value, n_len, 1, POLICY_BUDGET_MAX, &n) < 0 ||
+		parse_duration("", window, &usec) < 0 || usec == 0 ||
 		(value[t_len] && pick(words, array_size(words), value + t_len + 1,
-					 strlen(value + t_len + 1), &p->on_budget) < 0))
+					 strlen(value + t_len + 1), &on_budget) < 0))
 		return option_bad(o, value,
 			"use N/TIME or N/TIME:slow with N from 1 to 256: 5/10m, 20/1h:slow");
-	p->budget_n = (uint32_t)n;
+	budget_set(knob(ctx, o), n, usec, on_budget);
+	((struct run *)ctx)->retries = false;
 	return 0;
 }
 
@@ -329,9 +359,20 @@ static int set_path(void *ctx, const struct option *o, const char *value)
 	return option_text(ctx, o, value);
 }
 
+static int set_cgroup(void *ctx, const struct option *o, const char *value)
+{
+	if (!spec_cgroup_ok(value))
+		return option_bad(o, value,
+			"use an absolute path of at most 255 bytes, below /, without .. in it");
+	return option_text(ctx, o, value);
+}
+
 static int set_pids(void *ctx, const struct option *o, const char *value)
 {
-	return parse_u64(option_shown(o), value, 1, 4194304, &((struct run *)ctx)->spec.pids);
+	struct spec *spec = &((struct run *)ctx)->spec;
+
+	spec->pids_set = true;
+	return parse_u64(option_shown(o), value, 0, 4194304, &spec->pids);
 }
 
 static int set_memory(void *ctx, const struct option *o, const char *value)
@@ -373,7 +414,7 @@ static const struct option rows[] = {
 	{"hostname", 'h', "NAME", "host name (default: the id)", set_hostname, AT(spec.hostname)},
 	{"memory", 'm', "SIZE", "memory limit: 512M, 2G", set_memory, AT(spec.memory)},
 	{"cpus", 0, "NUMBER", "CPU limit: 0.5, 2", option_cpus, AT(spec.cpus)},
-	{"pids-limit", 0, "N", "most processes (default 4096)", set_pids, 0},
+	{"pids-limit", 0, "N", "most processes (4096; 0: no limit)", set_pids, 0},
 	{"volume", 'v', "SRC:DST[:ro]", "show a host path inside", set_volume, 0},
 	{"tmpfs", 0, "DST[:OPTIONS]", "empty memory file system: /run:size=16m", set_tmpfs, 0},
 	{"read-only", 0, NULL, "root file system can't be written", option_flag,
@@ -384,9 +425,9 @@ static const struct option rows[] = {
 	{"userns", 0, "auto|ID:COUNT", "own user ids; auto is 100000:65536", set_userns, 0},
 	{"restart", 0, "POLICY", "no, on-failure[:N], always, unless-stopped", set_restart, 0},
 	{"restart-mode", 0, "MODE", "auto, in-place, fresh (new sandbox)", set_mode, 0},
-	{"restart-delay", 0, "TIME", "before the second restart in a row (100ms)", option_duration,
+	{"restart-delay", 0, "TIME", "before the second restart in a row (100ms)", set_delay,
 		AT(settings.policy.delay_usec)},
-	{"restart-max-delay", 0, "TIME", "largest delay (60s)", option_duration,
+	{"restart-max-delay", 0, "TIME", "largest delay (60s)", set_delay,
 		AT(settings.policy.max_delay_usec)},
 	{"restart-factor", 0, "NUMBER", "growth of the delay (2)", set_factor, 0},
 	{"restart-jitter", 0, "PERCENT", "spread of the delay (10%)", set_jitter, 0},
@@ -402,7 +443,7 @@ static const struct option rows[] = {
 	{"stop-timeout", 0, "TIME", "then everything is killed (10s)", option_duration,
 		AT(settings.stop_grace_usec)},
 	{"init", 0, "holdfast|none", "none: the command is PID 1", set_init, 0},
-	{"cgroup", 0, "PATH", "below each hierarchy (/holdfast/local/ID)", set_path, AT(cgroup)},
+	{"cgroup", 0, "PATH", "below each hierarchy (/holdfast/local/ID)", set_cgroup, AT(cgroup)},
 	{"host-files", 0, "all", "host's root: mask nothing", set_host_files, 0},
 };
 
@@ -460,11 +501,17 @@ static int combination_check(const struct run *run)
 	if ((s->flags & SETTINGS_NO_INIT) && s->policy.mode == RESTART_IN_PLACE)
 		return usage(
 			"--restart-mode \"in-place\" needs an init (leave --init none out, or use fresh)");
+	if ((s->flags & SETTINGS_NO_INIT) && run->oom && s->policy.oom != OOM_RESTART)
+		return fault_plain(-EINVAL,
+			"--oom-policy \"%s\" needs an init (leave --init none out, or use restart)",
+			run->oom);
+	if (run->knob && !run->restart)
+		return fault_plain(-EINVAL,
+			"--%s: no policy says when to restart (add --restart always, or another; --restart no if only `holdfast restart` shall use it)",
+			run->knob);
 	if ((s->flags & SETTINGS_HOST_FILES) && (run->spec.bundle || run->spec.rootfs))
 		return usage(
 			"--host-files is about the host's root (leave --bundle and --rootfs out)");
-	if (run->cgroup && strlen(run->cgroup) >= sizeof(s->cgroup))
-		return usage("--cgroup: longer than 255 bytes");
 	return run->name ? id_check(run->name) : 0;
 }
 
@@ -513,6 +560,15 @@ int run_parse(struct run *run, int argc, char **argv)
 		return usage("--bundle: longer than 511 bytes");
 	settings_fill(run);
 	return RUN_OK;
+}
+
+bool run_degrade(struct run *run, const struct cghier *h)
+{
+	if (run->spec.pids_set || run->spec.bundle || h->at[CG_PIDS].root[0])
+		return false;
+	run->spec.pids_set = true;
+	run->spec.pids = 0;
+	return true;
 }
 
 void run_finish(struct run *run)

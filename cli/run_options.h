@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cli/spec.h"
+#include "ipc/cghier.h"
 #include "ipc/settings.h"
 
 struct run {
@@ -9,7 +10,11 @@ struct run {
 	struct spec spec;
 	const char *name; /* NULL: random */
 	const char *cgroup;
+	const char *knob; /* the last --restart-* option, NULL: none */
+	const char *oom;  /* as the user wrote it, NULL: not */
 	bool detach, tty, interactive, remove;
+	bool restart; /* --restart was given */
+	bool retries; /* the budget is that of --restart on-failure:N */
 };
 
 enum run_outcome { RUN_OK, RUN_HELP };
@@ -18,3 +23,6 @@ enum run_outcome { RUN_OK, RUN_HELP };
  * whose text is for the user. */
 int run_parse(struct run *run, int argc, char **argv);
 void run_finish(struct run *run);
+
+/* Leaves out the default limits that this host can't keep; true when it did. */
+bool run_degrade(struct run *run, const struct cghier *h);

@@ -18,6 +18,25 @@ int spec_list_add(struct spec_list *list, const void *item, size_t size)
 	return 0;
 }
 
+bool spec_cgroup_ok(const char *path)
+{
+	size_t len = strlen(path);
+
+	return path[0] == '/' && len > 1 && len < sizeof(((struct settings *)0)->cgroup) &&
+	       path[len - 1] != '/' && !strstr(path, "..") && !strstr(path, "//") &&
+	       !strstr(path, "/./") && strcmp(path + len - 2, "/.") != 0;
+}
+
+void spec_hostname(const char *id, char ret[SPEC_HOSTNAME_MAX + 1])
+{
+	size_t len = strnlen(id, SPEC_HOSTNAME_MAX);
+
+	while (len > 0 && strchr("._-", id[len - 1]))
+		len--;
+	memcpy(ret, id, len);
+	ret[len] = '\0';
+}
+
 void spec_finish(struct spec *spec)
 {
 	char **env = spec->env.items;

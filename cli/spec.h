@@ -8,6 +8,8 @@
 
 #include "ipc/settings.h"
 
+#define SPEC_HOSTNAME_MAX 64 /* __NEW_UTS_LEN */
+
 struct spec_mount {
 	const char *type;   /* "bind" or "tmpfs" */
 	const char *source; /* bind: absolute; in text */
@@ -31,7 +33,8 @@ struct spec {
 	struct spec_list mounts; /* struct spec_mount */
 	uint64_t memory;	 /* bytes, 0: no limit asked */
 	uint64_t cpus;		 /* thousandths, 0: none */
-	uint64_t pids;		 /* 0: the default */
+	uint64_t pids;		 /* 0: no limit; counts only when pids_set */
+	bool pids_set;
 	uint64_t cap_add, cap_drop;
 	enum spec_network network;
 	bool read_only;
@@ -44,6 +47,13 @@ struct spec {
 /* Appends a copy of the element: 0 or a fault. */
 int spec_list_add(struct spec_list *list, const void *item, size_t size);
 void spec_finish(struct spec *spec);
+
+/* Is this a group's place below each hierarchy's root? Absolute, not the root itself, no empty
+ * component, no "." and nothing with ".." in it, at most 255 bytes. */
+bool spec_cgroup_ok(const char *path);
+
+/* The host name when nobody gives one: the id, or as much of its beginning as the kernel takes. */
+void spec_hostname(const char *id, char ret[SPEC_HOSTNAME_MAX + 1]);
 
 /* The document as text, heap-allocated; fills in what it decides of settings (cgroup). Reads the
  * bundle and the root's user files, changes nothing. 0 or a fault: the message is for the user,

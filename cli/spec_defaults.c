@@ -1,8 +1,7 @@
 #include "cli/spec_defaults.h"
 
-#include <stdio.h>
+#include <stddef.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 const struct spec_default_mount spec_default_mounts[] = {
 	{"proc", "proc", "/proc", "nosuid,noexec,nodev"},
@@ -23,35 +22,3 @@ const struct spec_default_limit spec_default_limits[] = {
 };
 
 const char *const spec_default_namespaces[] = {"pid", "mount", "ipc", "uts", "cgroup", NULL};
-
-const char *const spec_default_masked[] = {
-	"/proc/acpi",
-	"/proc/asound",
-	"/proc/interrupts",
-	"/proc/kcore",
-	"/proc/keys",
-	"/proc/latency_stats",
-	"/proc/sched_debug",
-	"/proc/scsi",
-	"/proc/timer_list",
-	"/proc/timer_stats",
-	"/sys/firmware",
-	"/sys/devices/virtual/powercap",
-	"/sys/kernel/security",
-	NULL,
-};
-
-const char *const spec_default_read_only[] = {
-	"/proc/bus",
-	"/proc/fs",
-	"/proc/irq",
-	"/proc/sys",
-	"/proc/sysrq-trigger",
-	NULL,
-};
-
-bool spec_default_thermal(unsigned cpu, char *ret, size_t size)
-{
-	snprintf(ret, size, "/sys/devices/system/cpu/cpu%u/thermal_throttle", cpu);
-	return access(ret, F_OK) == 0;
-}

@@ -52,11 +52,11 @@ static struct json_object *texts_new(const char *const *items)
 	return a;
 }
 
-/* o[key], made when it is not there; a fault when it is something else. */
+/* o[key], made when it is not there or null; a fault when it is something else. */
 static int section(
 	struct json_object *o, const char *key, enum json_type type, struct json_object **ret)
 {
-	if (!json_object_object_get_ex(o, key, ret)) {
+	if (!json_object_object_get_ex(o, key, ret) || !*ret) {
 		*ret = type == json_type_array ? json_object_new_array() : json_object_new_object();
 		json_object_object_add(o, key, *ret);
 	}
@@ -153,17 +153,6 @@ static void default_mounts(struct doc *d)
 		mount_add(d, m->type, m->source, m->target, m->options);
 }
 
-static void default_paths(struct doc *d)
-{
-	struct json_object *list = texts_new(spec_default_masked);
-	char path[80];
-
-	for (unsigned cpu = 0; spec_default_thermal(cpu, path, sizeof(path)); cpu++)
-		json_object_array_add(list, json_object_new_string(path));
-	json_object_object_add(d->linux_, "maskedPaths", list);
-	json_object_object_add(d->linux_, "readonlyPaths", texts_new(spec_default_read_only));
-}
-
 static uint64_t smaller(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -204,6 +193,7 @@ static void default_namespaces(struct doc *d)
 	json_object_object_add(d->linux_, "namespaces", list);
 }
 
+/* Masked and read-only paths are left out: launch has the lists. */
 static void defaults(struct doc *d)
 {
 	text_set(d->top, "ociVersion", "1.0.2");
@@ -217,7 +207,6 @@ static void defaults(struct doc *d)
 	text_set(d->root, "path", d->spec->rootfs ? d->spec->rootfs : "/");
 	default_mounts(d);
 	default_namespaces(d);
-	default_paths(d);
 }
 
 static int doc_open(struct doc *d)
@@ -329,28 +318,50 @@ static int user_apply(struct doc *d, uint32_t *uid)
 	return 0;
 }
 
-static struct json_object *caps_new(uint64_t set)
+/* The list without what is dropped, with what is added; a name that is not known here stays, for
+ * launch to judge. */
+static struct json_object *caps_edit(const struct json_object *old, uint64_t add, uint64_t drop)
 {
+	size_t len =
+		json_object_get_type(old) == json_type_array ? json_object_array_length(old) : 0;
 	struct json_object *list = json_object_new_array();
+	uint64_t have = 0;
 
+	for (size_t i = 0; i < len; i++) {
+		struct json_object *item = json_object_array_get_idx(old, i);
+		const char *name = json_object_get_string(item);
+		uint64_t bit = name ? caps_parse(name) : 0;
+
+		if (drop == caps_parse("ALL") || (bit & drop))
+			continue;
+		have |= bit;
+		json_object_array_add(list, json_object_get(item));
+	}
+	add = caps_apply(0, add, drop) & ~have;
 	for (unsigned i = 0; caps_name(i); i++)
-		if (set & (1ULL << i))
+		if (add & (1ULL << i))
 			json_object_array_add(list, json_object_new_string(caps_name(i)));
 	return list;
 }
 
-static uint64_t caps_read(const struct json_object *list)
+static struct json_object *caps_new(uint64_t set)
 {
-	size_t len =
-		json_object_get_type(list) == json_type_array ? json_object_array_length(list) : 0;
-	uint64_t set = 0;
+	return caps_edit(NULL, set, 0);
+}
 
-	for (size_t i = 0; i < len; i++) {
-		const char *name = json_object_get_string(json_object_array_get_idx(list, i));
+/* A bundle says itself which sets it has: they are edited, not made anew. */
+static void caps_merge(struct json_object *caps, const struct spec *s)
+{
+	static const char *const sets[] = {
+		"bounding", "permitted", "effective", "inheritable", "ambient"};
 
-		set |= name ? caps_parse(name) : 0;
+	for (size_t i = 0; i < array_size(sets); i++) {
+		uint64_t add = i < 3 ? s->cap_add : 0;
+		struct json_object *old = json_object_object_get(caps, sets[i]);
+
+		if (old || add)
+			json_object_object_add(caps, sets[i], caps_edit(old, add, s->cap_drop));
 	}
-	return set;
 }
 
 /* Root has the whole set. Another user has nothing but what was asked for by name, as ambient: the
@@ -358,15 +369,15 @@ static uint64_t caps_read(const struct json_object *list)
 static int caps_apply_doc(struct doc *d, uint32_t uid)
 {
 	const struct spec *s = d->spec;
-	uint64_t base = caps_default(), bounding, held;
+	uint64_t bounding, held;
 	struct json_object *caps;
 	int r = section(d->process, "capabilities", json_type_object, &caps);
 
-	if (r < 0 || (!d->ours && !s->cap_add && !s->cap_drop))
+	if (r == 0 && !d->ours)
+		caps_merge(caps, s);
+	if (r < 0 || !d->ours)
 		return r;
-	if (!d->ours)
-		base = caps_read(json_object_object_get(caps, "bounding"));
-	bounding = caps_apply(base, s->cap_add, s->cap_drop);
+	bounding = caps_apply(caps_default(), s->cap_add, s->cap_drop);
 	held = uid == 0 ? bounding : bounding & s->cap_add;
 	json_object_object_add(caps, "bounding", caps_new(bounding));
 	json_object_object_add(caps, "effective", caps_new(held));
@@ -423,8 +434,12 @@ static int limits_apply(struct doc *d)
 		number_set(cpu, "quota", s->cpus * CPU_PERIOD / 1000);
 		number_set(cpu, "period", CPU_PERIOD);
 	}
-	if (s->pids || d->ours)
-		number_set(pids, "limit", s->pids ? s->pids : PIDS_DEFAULT);
+	if (!s->pids_set && d->ours)
+		number_set(pids, "limit", PIDS_DEFAULT);
+	else if (s->pids)
+		number_set(pids, "limit", s->pids);
+	else if (s->pids_set)
+		json_object_object_del(pids, "limit");
 	return 0;
 }
 
@@ -440,6 +455,7 @@ static int namespace_set(struct doc *d, const char *type, bool add)
 
 		if (json_object_get_type(ns) == json_type_object &&
 			json_object_object_get_ex(ns, "type", &have) &&
+			json_object_get_type(have) == json_type_string &&
 			strcmp(json_object_get_string(have), type) == 0)
 			continue;
 		json_object_array_add(kept, json_object_get(ns));
@@ -491,7 +507,7 @@ static void mounts_apply(struct doc *d)
 
 /* --cgroup wins over the bundle's path, which wins over ours; "slice:prefix:name" is systemd's way
  * to say it and stands for no path here. */
-static void cgroup_apply(struct doc *d, struct settings *settings)
+static int cgroup_apply(struct doc *d, struct settings *settings)
 {
 	struct json_object *path;
 	const char *text;
@@ -499,17 +515,23 @@ static void cgroup_apply(struct doc *d, struct settings *settings)
 	if (settings->cgroup[0] == '\0' &&
 		json_object_object_get_ex(d->linux_, "cgroupsPath", &path)) {
 		text = json_object_get_string(path);
-		if (text && text[0] == '/' && strlen(text) < sizeof(settings->cgroup))
+		if (text && text[0] == '/' && !spec_cgroup_ok(text))
+			return fault_plain(-EINVAL,
+				"config.json: linux.cgroupsPath \"%.100s\": not a path below / without .. in it (--cgroup replaces it)",
+				text);
+		if (text && text[0] == '/')
 			snprintf(settings->cgroup, sizeof(settings->cgroup), "%s", text);
 	}
 	if (settings->cgroup[0] == '\0')
 		snprintf(settings->cgroup, sizeof(settings->cgroup), "/holdfast/%s/%s",
 			settings->realm, settings->id);
 	text_set(d->linux_, "cgroupsPath", settings->cgroup);
+	return 0;
 }
 
 static int doc_apply(struct doc *d, struct settings *settings)
 {
+	char name[SPEC_HOSTNAME_MAX + 1];
 	uint32_t uid;
 	int r = process_apply(d);
 
@@ -521,12 +543,14 @@ static int doc_apply(struct doc *d, struct settings *settings)
 		r = limits_apply(d);
 	if (r == 0)
 		r = namespaces_apply(d);
+	if (r == 0)
+		r = cgroup_apply(d, settings);
 	if (r < 0)
 		return r;
 	mounts_apply(d);
-	cgroup_apply(d, settings);
+	spec_hostname(settings->id, name);
 	if (d->spec->hostname || d->ours)
-		text_set(d->top, "hostname", d->spec->hostname ? d->spec->hostname : settings->id);
+		text_set(d->top, "hostname", d->spec->hostname ? d->spec->hostname : name);
 	return 0;
 }
 

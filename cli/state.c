@@ -9,12 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/group.h"
 #include "ipc/base/fault.h"
 #include "ipc/base/fd.h"
 #include "ipc/base/file.h"
 #include "ipc/base/mem.h"
 
-#define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+#define PREFIX_MIN 4
+#define DIR_FLAGS  (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 static void realm_path(char *ret, size_t size)
 {
@@ -95,7 +97,8 @@ int state_create(const char *id, struct state *ret)
 	if (r == 0)
 		r = dir_make(AT_FDCWD, log_dir, 0700);
 	if (r < 0) {
-		unlinkat(realm, id, AT_REMOVEDIR);
+		if (state_current(ret))
+			unlinkat(realm, id, AT_REMOVEDIR);
 		state_close(ret);
 	}
 	return r;
@@ -107,6 +110,19 @@ int state_open(const char *id, struct state *ret)
 
 	ret->dirfd = -1;
 	return realm < 0 ? realm : open_below(realm, id, ret);
+}
+
+/* A choice of `run`: twelve lower-case hex digits. */
+static bool random_id(const char *id)
+{
+	return strlen(id) == 12 && strspn(id, "0123456789abcdef") == 12;
+}
+
+static bool abbreviates(const char *name, const char *id)
+{
+	size_t len = strlen(name);
+
+	return len >= PREFIX_MIN && random_id(id) && strncmp(id, name, len) == 0;
 }
 
 static int unknown(const char *name)
@@ -131,14 +147,14 @@ int state_find(const char *name, struct state *ret)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < len; i++) {
-		if (*name && strncmp(ids[i], name, strlen(name)) == 0 && hits++ == 0)
+		if (abbreviates(name, ids[i]) && hits++ == 0)
 			hit = take(ids[i]);
 		free(ids[i]);
 	}
 	free(ids);
 	if (hits > 1)
 		return fault_plain(-ENOTUNIQ,
-			"\"%.100s\" is the beginning of %zu names (write more of it)", name, hits);
+			"\"%.100s\" is the beginning of %zu ids (write more of it)", name, hits);
 	return hits ? open_below(realm, hit, ret) : unknown(name);
 }
 
@@ -252,35 +268,78 @@ void state_discard(struct state *s, const char *log_dir)
 {
 	auto_fd realm = realm_open(false);
 
-	if (realm >= 0)
+	if (realm >= 0 && state_current(s)) {
 		dir_remove(realm, s->id);
-	dir_remove(AT_FDCWD, log_dir);
+		dir_remove(AT_FDCWD, log_dir);
+	}
 	state_close(s);
 }
 
-int state_remove(struct state *s)
+/* Where its output went when it was created; HOLDFAST_LOG_DIR may be another one now. A path that
+ * does not end as every log directory does is none. */
+static void log_dir_of(
+	const struct state *s, const struct settings *settings, char *ret, size_t size)
+{
+	char tail[REALM_MAX + ID_MAX + 8];
+	size_t len = strlen(settings->log_dir), n;
+
+	n = (size_t)snprintf(tail, sizeof(tail), "/%s/%s", REALM, s->id);
+	if (settings->log_dir[0] == '/' && len > n &&
+		strcmp(settings->log_dir + len - n, tail) == 0)
+		snprintf(ret, size, "%s", settings->log_dir);
+	else
+		state_log_dir(s->id, ret, size);
+}
+
+/* Under the lock, and while the name is this container's. */
+static int remove_locked(const struct state *s)
 {
 	auto_fd realm = realm_open(false);
-	auto_fd lock = -1;
 	char gone[ID_MAX + 16], log_dir[PATH_MAX];
+	struct settings settings;
 	int r;
 
 	if (realm < 0)
 		return realm;
-	lock = state_lock(s);
+	if (settings_read(s->dirfd, &settings) < 0)
+		settings.log_dir[0] = '\0';
+	log_dir_of(s, &settings, log_dir, sizeof(log_dir));
+	snprintf(gone, sizeof(gone), ".%s.gone", s->id);
+	r = dir_remove(realm, gone); /* of a removal that did not end */
+	if (r == 0 && renameat(realm, s->id, realm, gone) < 0)
+		r = fault(-errno, "remove %s", s->id);
+	if (r == 0)
+		r = dir_remove(AT_FDCWD, log_dir);
+	return r == 0 ? dir_remove(realm, gone) : r;
+}
+
+int state_remove(struct state *s)
+{
+	auto_fd lock = state_lock(s);
+
 	if (lock == -EAGAIN)
 		return -EBUSY;
 	if (lock < 0)
 		return lock;
 	if (!state_current(s))
-		return 0; /* somebody else removed it, and the name may be another container's now
-			   */
-	snprintf(gone, sizeof(gone), ".%s.gone", s->id);
-	r = dir_remove(realm, gone); /* of a removal that did not end */
-	if (r == 0 && renameat(realm, s->id, realm, gone) < 0)
-		r = fault(-errno, "remove %s", s->id);
-	state_log_dir(s->id, log_dir, sizeof(log_dir));
-	if (r == 0)
-		r = dir_remove(AT_FDCWD, log_dir);
-	return r == 0 ? dir_remove(realm, gone) : r;
+		return 0; /* somebody else removed it: the name may be another's now */
+	return remove_locked(s);
+}
+
+int state_remove_forced(struct state *s)
+{
+	auto_fd lock = state_lock(s);
+	struct settings settings;
+	int r;
+
+	if (lock < 0)
+		return lock == -EAGAIN ? -EBUSY : lock;
+	if (!state_current(s))
+		return 0;
+	r = settings_read(s->dirfd, &settings);
+	if (r == -ENOENT) /* never got as far as having processes */
+		r = 0;
+	else if (r == 0)
+		r = group_end(settings.cgroup);
+	return r < 0 ? r : remove_locked(s);
 }

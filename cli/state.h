@@ -23,13 +23,16 @@ int state_create(const char *id, struct state *ret);
 /* Opens one by its whole id: 0, or a fault (-ENOENT: there is none). */
 int state_open(const char *id, struct state *ret);
 
-/* Opens by id or unique prefix: 0, or a fault whose text tells the cure. */
+/* Opens by id, or by a unique prefix of at least four characters of a random id (twelve hex
+ * digits): a name that somebody chose has to be written in full. 0, or a fault whose text tells the
+ * cure. */
 int state_find(const char *name, struct state *ret);
 
 /* All ids, sorted; the caller frees each and the list. 0 or a fault. */
 int state_list(char ***ret, size_t *len);
 
-/* Undoes state_create, log directory included. Only while nobody supervises. */
+/* Undoes state_create, log directory included, unless the name is not this container's any more.
+ * Only while nobody supervises. */
 void state_discard(struct state *s, const char *log_dir);
 
 void state_close(struct state *s);
@@ -49,6 +52,10 @@ int state_history(const struct state *s, struct history *ret, bool *stale);
 
 /* Removes an ended container's directories: takes the lock first. -EBUSY when it is supervised. */
 int state_remove(struct state *s);
+
+/* The same for one whose journal nobody can read: its processes are killed first, by the group that
+ * its settings name. */
+int state_remove_forced(struct state *s);
 
 /* "LOG_ROOT/local/ID" */
 void state_log_dir(const char *id, char *ret, size_t size);

@@ -9,6 +9,7 @@
 #include "init/relay.h"
 #include "init/say.h"
 #include "init/sys.h"
+#include "ipc/exec_search.h"
 
 /* In a process group of its own, and in front of the terminal if there is one: what the terminal
  * sends reaches the command and its jobs directly, and us not at all. SIGTTOU is blocked still. */
@@ -21,7 +22,7 @@ static int child(char **argv, char **envp)
 	if (isatty(0) && ioctl(0, TIOCSPGRP, &self) < 0 && errno != ENOTTY && errno != ENXIO)
 		say("cannot hand over the terminal", NULL, errno);
 	sys_sigmask(0);
-	err = exec_command(argv, envp);
+	err = exec_search(argv, envp);
 	say(err == -ENOENT ? "command not found" : "command cannot be executed", argv[0], err);
 	return exec_failure_code(err);
 }

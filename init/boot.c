@@ -57,7 +57,8 @@ static int take_descriptors(struct pid1 *p)
 	return 0;
 }
 
-/* The keeper's log must not be open in the container's trust domain. */
+/* The keeper's log must not be open in the container's trust domain. Until here it was, for what we
+ * have to say when we refuse to start. */
 static void drop_stdio(void)
 {
 	for (int fd = 0; fd < 3; fd++)
@@ -78,6 +79,7 @@ static bool plan_sound(const struct plan *m)
 		{m->rlimits, sizeof(struct plan_rlimit), false},
 		{m->filter, sizeof(struct sock_filter), false},
 		{m->tmpfs, 1, false},
+		{m->tmpfs_dev, sizeof(uint64_t), false},
 	};
 
 	for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
@@ -86,7 +88,7 @@ static bool plan_sound(const struct plan *m)
 		if (empty ? ranges[i].some : !plan_range(m, ranges[i].range, ranges[i].elem))
 			return false;
 	}
-	return m->cwd.count == 1;
+	return m->cwd.count == 1 && m->tmpfs.count == m->tmpfs_dev.count;
 }
 
 static int check_plan(struct pid1 *p, const struct plan *m, uint64_t size)

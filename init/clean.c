@@ -17,22 +17,16 @@ static int count_entry(void *ctx, const char *name)
 	return 0;
 }
 
-static void count_place(void *ctx, const char *path)
+static void count_place(void *ctx, int fd)
 {
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd < 0)
-		return; /* not there, now or at boot: the sums tell */
 	dir_each(fd, count_entry, ctx);
-	close(fd);
 }
 
 static uint32_t count_entries(const struct plan *plan)
 {
 	uint32_t n = 0;
 
-	scrub_each_place(plan, count_place, &n);
-	return n;
+	return scrub_each_place(plan, count_place, &n) ? n : CLEAN_UNKNOWN;
 }
 
 static uint32_t count_mounts(const struct pid1 *p)
@@ -59,20 +53,23 @@ static bool mounts_changed(const struct pid1 *p)
 	return count_mounts(p) != p->clean.mounts;
 }
 
-static bool things_left(const struct pid1 *p)
+static bool things_left(const struct pid1 *p, uint32_t entries)
 {
-	return count_entries(&p->plan) != p->clean.entries ||
-	       ((p->plan.flags & PLAN_OWN_IPCNS) && sysv_left(p));
+	return entries != p->clean.entries || ((p->plan.flags & PLAN_OWN_IPCNS) && sysv_left(p));
 }
 
 enum clean_answer clean_check(struct pid1 *p)
 {
 	bool tried = p->clean.tried;
+	uint32_t entries;
 
 	p->clean.tried = false;
 	if (mounts_changed(p))
 		return CLEAN_NO;
-	if (!things_left(p))
+	entries = count_entries(&p->plan);
+	if (entries == CLEAN_UNKNOWN)
+		return CLEAN_NO;
+	if (!things_left(p, entries))
 		return tried ? CLEAN_SCRUBBED : CLEAN_YES;
 	if (tried)
 		return CLEAN_NO;

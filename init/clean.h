@@ -1,9 +1,10 @@
 /* Restart in place, mode auto: is the sandbox as it was before the first run? Then the next run
  * starts in it; else its leftovers are scrubbed, once; else a fresh sandbox is needed.
  *
- * Looked at: our tmpfs, /dev/shm, /dev/mqueue (as many entries as at boot), System V objects,
- * mounts. With these empty no shared memory can be left that a limit would count. Child cgroups are
- * looked at by nobody here: PID 1 holds no cgroup directory. */
+ * Looked at: our tmpfs and message queues (as many entries as at boot), System V objects, mounts. A
+ * place that can't be looked at counts as not clean. With these empty no shared memory can be left
+ * that a limit would count. Child cgroups are looked at by nobody here: PID 1 holds no cgroup
+ * directory. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,6 +12,8 @@
 #include <sys/types.h>
 
 struct pid1;
+
+#define CLEAN_UNKNOWN UINT32_MAX /* as a count of entries */
 
 struct clean {
 	uint32_t entries, mounts; /* at boot */

@@ -1,10 +1,5 @@
-/* Finding and executing a command as execvp(3) does, without its shell fallback for files that have
- * no executable format: a container without a shell must say ENOEXEC. */
+/* The exit code of a run whose command could not be executed. */
 #pragma once
-
-/* Returns only on failure: -ENOENT (nowhere), -EACCES (found, not executable), or another -errno.
- * A name without a slash is searched in the PATH of envp, the environment it is given. */
-int exec_command(char **argv, char **envp);
 
 /* What a shell returns for a command that could not be executed: 127 not found, else 126. */
 int exec_failure_code(int err);

@@ -2,30 +2,26 @@
  * launch's channel. What the shim must know is kept as state with a `told` mark each, and sent
  * whenever the channel takes it: a new shim simply starts with all marks cleared, so nothing is
  * lost when a shim dies at any instant, and a slow one delays nobody. */
-#include "init/brood.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "init/birth.h"
+#include "init/brood.h"
 #include "init/store.h"
 #include "ipc/base/clock.h"
 #include "ipc/fds.h"
 #include "ipc/shared.h"
 
-#define LISTEN_BACKLOG	   64
 #define BACKOFF_FIRST_USEC (10 * USEC_PER_MSEC)
 #define BACKOFF_MAX_USEC   (5 * USEC_PER_SEC)
 
@@ -77,59 +73,6 @@ static int open_signals(void)
 	return keeper.signals < 0 ? -errno : 0;
 }
 
-/* Binds below the directory descriptor: a state directory's path may be longer than sun_path. */
-static int open_listener(void)
-{
-	struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "/proc/self/fd/3/sock"};
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), err = 0;
-	mode_t mask;
-
-	if (fd < 0)
-		return -errno;
-	/* We hold the lock: a socket that is there belongs to a pair that has died. */
-	unlinkat(KEEPER_FD_STATE, "sock", 0);
-	mask = umask(077);
-	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, LISTEN_BACKLOG) < 0)
-		err = errno;
-	umask(mask); /* children inherit it, and launch makes directories */
-	if (err) {
-		close(fd);
-		return -err;
-	}
-	return store_put(&keeper.store, (struct held){.kind = HELD_LISTENER}, fd, false);
-}
-
-/* Written through once here, outside the container's memory limit: init's later stores into it need
- * no charge and cannot fail in a full group. */
-static int make_shared(void)
-{
-	struct shared *head;
-	const void *zeros = keeper.packet.body; /* nothing was received yet */
-	const unsigned step = 4096;
-	uint64_t seed = 0;
-	int fd = memfd_create("holdfast-shared", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-	if (fd < 0)
-		return -errno;
-	for (unsigned off = 0; off < SHARED_SIZE; off += step)
-		if (pwrite(fd, zeros, step, off) != (ssize_t)step)
-			return -errno;
-	/* nobody who maps it can be made to fault by a truncation */
-	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-		return -errno;
-	head = mmap(0, sizeof(*head), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (head == MAP_FAILED)
-		return -errno;
-	head->magic = SHARED_MAGIC;
-	head->version = SHARED_VERSION;
-	head->size = SHARED_SIZE;
-	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) < 0)
-		seed = now_boot();
-	policy_init(&head->policy, seed);
-	munmap(head, sizeof(*head));
-	return store_put(&keeper.store, (struct held){.kind = HELD_SHARED}, fd, false);
-}
-
 /* A shim whose keeper died hands over all it holds, then says READY. */
 static int inherit(void)
 {
@@ -175,9 +118,9 @@ static int boot(void)
 		brood_close_from(KEEPER_FD_LIMIT);
 	r = open_signals();
 	if (r == 0)
-		r = inherits ? inherit() : open_listener();
+		r = inherits ? inherit() : birth_listener(&keeper.store);
 	if (r == 0 && !store_find(&keeper.store, HELD_SHARED, 0))
-		r = make_shared();
+		r = birth_shared(&keeper.store);
 	listener = store_find(&keeper.store, HELD_LISTENER, 0);
 	if (r < 0 || !listener)
 		return r < 0 ? r : -EBADF;

@@ -16,24 +16,46 @@
 
 #define DEPTH_MAX 32 /* of a tree; a deeper one is left, and the sandbox is not clean */
 
-void scrub_each_place(const struct plan *head, void (*f)(void *ctx, const char *path), void *ctx)
+/* One of our own file systems, or -1. By path alone that is not known: a volume may lie over the
+ * place. O_PATH opens nothing of whatever stands there instead. */
+static int open_place(const char *path, uint64_t dev)
+{
+	int at = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), fd = -1;
+	struct stat st;
+
+	if (at < 0)
+		return -1;
+	if (fstat(at, &st) == 0 && st.st_dev == dev)
+		fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	close(at);
+	return fd;
+}
+
+bool scrub_each_place(const struct plan *head, void (*f)(void *ctx, int fd), void *ctx)
 {
 	const struct plan *plan = NULL;
+	const uint64_t *dev;
+	bool all = true;
 	const char *s;
 
-	f(ctx, "/dev/shm");
-	if (head->flags & PLAN_OWN_IPCNS)
-		f(ctx, "/dev/mqueue");
 	if (head->tmpfs.count == 0)
-		return;
+		return true;
 	plan = mmap(NULL, head->size, PROT_READ, MAP_PRIVATE, PLAN_FD_PLAN, 0);
 	if (plan == MAP_FAILED)
-		return;
+		return false;
 	s = (const char *)plan + head->tmpfs.off;
-	for (uint32_t i = 0; i < head->tmpfs.count; i++, s += strlen(s) + 1)
-		if (strcmp(s, "/dev/shm") && strcmp(s, "/dev/mqueue"))
-			f(ctx, s);
+	dev = (const void *)((const char *)plan + head->tmpfs_dev.off);
+	for (uint32_t i = 0; i < head->tmpfs.count; i++, s += strlen(s) + 1) {
+		int fd = open_place(s, dev[i]);
+
+		all &= fd >= 0;
+		if (fd < 0)
+			continue;
+		f(ctx, fd);
+		close(fd);
+	}
 	munmap((void *)(uintptr_t)plan, head->size);
+	return all;
 }
 
 /* Effective ids, hence file system ids, hence what may be unlinked. From uid 0 and back: the saved
@@ -55,24 +77,30 @@ struct level {
 
 static void empty(int fd, int depth, dev_t dev);
 
+/* Another user's directory, or one that its owner closed: opened as the owner. */
+static int open_as_owner(const struct level *l, const char *name, const struct stat *st)
+{
+	become(st->st_uid, st->st_gid);
+	fchmodat(l->fd, name, 0700, 0);
+	return openat(l->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* Of what can't be unlinked only a directory of this very file system is touched: a mount on it is
+ * somebody else's, down to its mode. */
 static int remove_entry(void *ctx, const char *name)
 {
 	struct level *l = ctx;
+	struct stat st;
 	int fd;
 
 	if (unlinkat(l->fd, name, 0) == 0)
 		return 0;
-	fd = openat(l->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 && errno == EACCES) {
-		/* Another user's directory, or one that its owner closed: opened as the owner. */
-		struct stat st;
-
-		if (fstatat(l->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode)) {
-			become(st.st_uid, st.st_gid);
-			fchmodat(l->fd, name, 0700, 0);
-			fd = openat(l->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		}
-	}
+	if (fstatat(l->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode) ||
+		st.st_dev != l->dev)
+		return 0;
+	fd = openat(l->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && errno == EACCES)
+		fd = open_as_owner(l, name, &st);
 	if (fd >= 0) {
 		if (l->depth < DEPTH_MAX)
 			empty(fd, l->depth + 1, l->dev);
@@ -100,17 +128,13 @@ static void empty(int fd, int depth, dev_t dev)
 	}
 }
 
-static void empty_place(void *ctx, const char *path)
+static void empty_place(void *ctx, int fd)
 {
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
 
-	if (fd < 0)
-		return;
 	if (fstat(fd, &st) == 0)
 		empty(fd, 0, st.st_dev);
 	become(0, 0);
-	close(fd);
 }
 
 static long number(const char **s)

@@ -3,10 +3,13 @@
  * directory may empty it, and the owner of an IPC object may remove it. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "ipc/plan.h"
 
-/* Child's body: 0, or 1 when something could not be removed. The caller looks for itself. */
+/* Child's body, always 0: what could not be removed is found by whoever looks afterwards. */
 int scrub(const struct plan *head);
 
-/* Calls f for each directory that must be empty between two runs. */
-void scrub_each_place(const struct plan *head, void (*f)(void *ctx, const char *path), void *ctx);
+/* Calls f for each directory that must be empty between two runs; fd is closed afterwards. false:
+ * one of them could not be opened, or is not the file system that launch made there. */
+bool scrub_each_place(const struct plan *head, void (*f)(void *ctx, int fd), void *ctx);

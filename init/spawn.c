@@ -14,6 +14,7 @@
 
 #include "init/exec.h"
 #include "init/sys.h"
+#include "ipc/exec_search.h"
 #include "ipc/shared.h"
 
 struct child {
@@ -235,7 +236,7 @@ static struct spawn_failure child_run(struct child *c, size_t size)
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
 		if ((r = steps[i].take(c)) < 0)
 			return (struct spawn_failure){steps[i].step, -r};
-	r = exec_command(c->argv, c->argv + c->plan->argv.count + 1);
+	r = exec_search(c->argv, c->argv + c->plan->argv.count + 1);
 	return (struct spawn_failure){SPAWN_EXEC, -r};
 }
 

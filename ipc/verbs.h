@@ -88,8 +88,8 @@ struct u64_req {
 };
 
 struct reply {
-	int32_t err; /* 0 or -errno */
-	uint32_t pad;
+	int32_t err;	/* 0 or -errno */
+	uint32_t step;	/* without init: the start's step that failed, enum spawn_step; else 0 */
 	char text[240]; /* one sentence when err != 0, NUL-terminated */
 };
 

@@ -197,10 +197,10 @@ static void start_failure_into(const struct shim *s, struct exit_info *e)
 	if (!s->start_errno)
 		return;
 	e->flags |= EXIT_START_FAILED;
-	e->step = SPAWN_EXEC;
+	e->step = s->start_step;
 	e->errnum = s->start_errno;
 	e->signal = 0;
-	e->code = s->start_errno == ENOENT ? 127 : 126;
+	e->code = e->step == SPAWN_EXEC && s->start_errno == ENOENT ? 127 : 126;
 }
 
 static void oom_into(struct shim *s, struct exit_info *e)

@@ -82,8 +82,10 @@ static void on_reply(struct shim *s, struct packet *p)
 		s->stop_tag = 0;
 		loop_timer_cancel(&s->stop_timer);
 	}
-	if (r.err < 0 && !shim_has_init(s))
+	if (r.err < 0 && !shim_has_init(s)) {
 		s->start_errno = -r.err;
+		s->start_step = r.step;
+	}
 }
 
 static void hold(struct shim *s, enum held_kind kind, uint64_t key, int fd)

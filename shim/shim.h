@@ -48,7 +48,8 @@ struct shim {
 	int32_t service_pid;	       /* host pid, 0: none */
 	uint64_t launch_nonce;
 	bool init_is_keepers; /* PID 1 is the keeper's child: it will tell the status */
-	int start_errno;      /* --init none: why the exec failed */
+	int start_errno;      /* --init none: why the service never came to be */
+	uint32_t start_step;  /* enum spawn_step */
 	bool init_exited;     /* its status is in init_end when init_status_known */
 	bool init_status_known;
 	struct reaped init_end;

@@ -25,6 +25,7 @@
 #include "ipc/base/mem.h"
 #include "ipc/base/proc.h"
 #include "ipc/channel.h"
+#include "ipc/shared.h"
 #include "shim/launch/launch.h"
 #include "shim/launch/recipe.h"
 
@@ -75,8 +76,10 @@ int born_userns(struct launch *l)
 	return r;
 }
 
-/* Raising a hard limit takes CAP_SYS_RESOURCE, which root lacks on many hosts: then the host's own
- * is what the service gets, and the plan must say so, or init would ask for more. */
+/* Only raised here: what is lowered is lowered in each run's child, since PID 1 itself would die of
+ * RLIMIT_CPU and choke on RLIMIT_FSIZE or RLIMIT_NOFILE. Raising takes CAP_SYS_RESOURCE, which root
+ * lacks on many hosts: then the host's own is what the service gets, and the plan must say so, or
+ * init would ask for more. */
 static void cap_limit(struct launch *l, struct plan_rlimit *want)
 {
 	struct rlimit now, next;
@@ -140,7 +143,7 @@ int step_plan(struct launch *l)
 	cap_sets(l, &p->caps);
 	for (uint32_t i = 0; i < p->rlimits.count; i++)
 		cap_limit(l, (struct plan_rlimit *)(void *)((char *)p + p->rlimits.off) + i);
-	return reader_seal(&l->in);
+	return reader_freeze(&l->in);
 }
 
 static int hold_pipe(struct launch *l, int fd, uint32_t kind, uint64_t key, bool read_end)
@@ -156,8 +159,17 @@ static int hold_pipe(struct launch *l, int fd, uint32_t kind, uint64_t key, bool
 	return r;
 }
 
+/* Without init the shim counts the runs, in the shared memory, before it asks for a launch. */
+static uint32_t run_number(const struct launch *l)
+{
+	struct shared head;
+
+	return pread(l->shared, &head, sizeof(head), 0) == sizeof(head) && head.run ? head.run : 1;
+}
+
 int step_stdio(struct launch *l)
 {
+	uint32_t run = run_number(l);
 	int r = 0;
 
 	if (launch_flag(l, SETTINGS_TTY))
@@ -165,9 +177,9 @@ int step_stdio(struct launch *l)
 	if (launch_flag(l, SETTINGS_STDIN))
 		r = hold_pipe(l, 0, HELD_STDIN, 0, false);
 	if (r == 0 && launch_flag(l, SETTINGS_NO_INIT)) {
-		r = hold_pipe(l, 1, HELD_STDOUT, 1, true);
+		r = hold_pipe(l, 1, HELD_STDOUT, run, true);
 		if (r == 0)
-			r = hold_pipe(l, 2, HELD_STDERR, 1, true);
+			r = hold_pipe(l, 2, HELD_STDERR, run, true);
 	}
 	return r;
 }
@@ -342,28 +354,10 @@ static int oom_score(struct launch *l)
 	return 0;
 }
 
-/* The hard limit counts for init too; its soft one stays, as far as it may. */
-static int hard_limit(struct launch *l, const struct plan_rlimit *want)
-{
-	struct rlimit now, next;
-
-	if (prlimit(l->pid, (int)want->resource, NULL, &now) != 0)
-		return fault(-errno, "read resource limit %u", want->resource);
-	next.rlim_max = want->hard;
-	next.rlim_cur = now.rlim_cur < want->hard ? now.rlim_cur : want->hard;
-	if (prlimit(l->pid, (int)want->resource, &next, NULL) != 0)
-		return fault(-errno, "resource limit %u", want->resource);
-	return 0;
-}
-
 int step_inherited(struct launch *l)
 {
-	const struct plan_rlimit *want =
-		(const void *)((const char *)l->in.plan + l->in.plan->rlimits.off);
 	int r = oom_score(l);
 
-	for (uint32_t i = 0; r == 0 && i < l->in.plan->rlimits.count; i++)
-		r = hard_limit(l, &want[i]);
 	return r < 0 ? r : tell(l, SYNC_GROUPED);
 }
 

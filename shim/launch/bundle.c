@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ipc/base/fault.h"
 #include "ipc/base/mem.h"
@@ -23,6 +24,10 @@ void bundle_warn(struct bundle *b, const char *fmt, ...)
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
 	b->head.warned++;
+	for (char *p = line; *p; p++)
+		if ((unsigned char)*p < ' ')
+			*p = '?'; /* a line of the log is a line, whatever config.json says */
+	dprintf(STDERR_FILENO, "holdfast-launch: %s\n", line);
 	if (strlen(line) + 2 <= room)
 		snprintf(b->head.warnings + at, room, "%s%s", at ? "\n" : "", line);
 }

@@ -13,8 +13,9 @@
 
 struct bundle {
 	const struct settings *set;
-	unsigned cpus; /* configured on this host: per-CPU files to mask */
-	bool has_lsm;  /* AppArmor or SELinux is active on this host */
+	unsigned cpus;	     /* configured on this host: per-CPU files to mask */
+	bool has_lsm;	     /* AppArmor or SELinux is active on this host */
+	char state_dir[512]; /* of this container; "" unknown */
 	struct node root;
 	struct sandbox head;
 	struct blob blob;

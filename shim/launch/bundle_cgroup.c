@@ -77,14 +77,12 @@ static int cpuset(struct bundle *b, const struct node *resources)
 static int memory_member(void *ctx, const char *key, const struct node *value)
 {
 	static const char *const known[] = {"limit", "swap", "reservation"};
-	bool v;
 
 	for (size_t i = 0; i < array_size(known); i++)
 		if (strcmp(key, known[i]) == 0)
 			return 0;
 	if (strcmp(key, "disableOOMKiller") == 0 && !node_empty(value))
 		return node_fault(value, NULL, "a container over its limit would hang (remove it)");
-	(void)v;
 	if (!node_empty(value) && strcmp(key, "checkBeforeUpdate") != 0 &&
 		strcmp(key, "useHierarchy") != 0)
 		bundle_warn(ctx, "config.json: %s: not supported, ignored", value->name);
@@ -133,6 +131,10 @@ static int devrule(const struct node *n, struct sandbox_devrule *d)
 		type = "a";
 	if (type[1] || !strchr("abc", type[0]))
 		return node_fault(n, "type", "\"%.20s\": not a, b or c", type);
+	if (type[0] == 'a' && (d->major >= 0 || d->minor >= 0 || d->access != DEV_ALL))
+		return node_fault(n, "type",
+			"\"a\" (or none) means all devices, whatever major, minor and access say "
+			"(use b or c)");
 	d->type = (unsigned char)type[0];
 	d->allow = allow;
 	return 0;
@@ -177,6 +179,9 @@ int bundle_resources(struct bundle *b)
 		r = cpuset(b, &resources);
 	if (r >= 0)
 		r = devrules(b, &resources);
+	if (b->head.limits.value[LIMIT_CPU_PERIOD] < LIMIT_UNGIVEN &&
+		b->head.limits.value[LIMIT_CPU_QUOTA] == LIMIT_UNGIVEN)
+		bundle_warn(b, "config.json: linux.resources.cpu.period: no limit without a quota");
 	if (b->head.limits.value[LIMIT_MEM] < LIMIT_UNGIVEN)
 		b->plan.mem_limit = b->head.limits.value[LIMIT_MEM];
 	return r < 0 ? r : 0;

@@ -8,6 +8,7 @@
 #include "ipc/base/fault.h"
 #include "ipc/base/mem.h"
 #include "shim/launch/bundle.h"
+#include "shim/launch/sysctl.h"
 
 static const struct ns_type {
 	const char *name;
@@ -166,6 +167,10 @@ static int device_type(const struct node *n, const char *type, uint32_t *ret)
 	return 0;
 }
 
+/* Links of every container's /dev, and what is mounted there. */
+static const char *const dev_taken[] = {"/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr",
+	"/dev/ptmx", "/dev/core", "/dev/pts", "/dev/shm", "/dev/mqueue"};
+
 static int device_one(struct bundle *b, const struct node *n, struct sandbox_device *d)
 {
 	uint64_t major = 0, minor = 0, mode = 0666, uid = 0, gid = 0;
@@ -184,6 +189,13 @@ static int device_one(struct bundle *b, const struct node *n, struct sandbox_dev
 	if (strncmp(clean, "/dev/", 5) != 0)
 		return node_fault(
 			n, "path", "\"%.100s\": not below /dev (nodes stand only there)", clean);
+	for (size_t i = 0; i < array_size(dev_taken); i++) {
+		size_t len = strlen(dev_taken[i]);
+
+		if (strncmp(clean, dev_taken[i], len) == 0 && clean[len] == '/')
+			return node_fault(n, "path", "\"%.100s\": %s is no place for nodes", clean,
+				dev_taken[i]);
+	}
 	*d = (struct sandbox_device){
 		.path = blob_string(&b->blob, clean),
 		.mode = fmt | (uint32_t)(mode & 07777),
@@ -267,6 +279,20 @@ static void mask_thermal(struct bundle *b)
 	}
 }
 
+/* Our own directories, of this and every other container: ROOT/REALM/ID is each one's place. A path
+ * of fewer levels is masked itself. */
+static void mask_own(struct bundle *b, const char *dir)
+{
+	char root[520], *slash;
+
+	snprintf(root, sizeof(root), "%s", dir);
+	for (int up = 0; up < 2; up++)
+		if ((slash = strrchr(root, '/')) && slash > root && strchr(root + 1, '/'))
+			*slash = '\0';
+	if (root[0] == '/' && root[1])
+		blob_more(&b->blob, &b->head.masked, root);
+}
+
 int bundle_paths(struct bundle *b)
 {
 	struct node linux_;
@@ -280,41 +306,16 @@ int bundle_paths(struct bundle *b)
 		mask_thermal(b);
 	}
 	if (r >= 0 && (b->set->flags & SETTINGS_HOST_ROOT) &&
-		!(b->set->flags & SETTINGS_HOST_FILES))
+		!(b->set->flags & SETTINGS_HOST_FILES)) {
 		add_all(b, &b->head.masked, host_masked, array_size(host_masked));
+		mask_own(b, b->state_dir);
+		mask_own(b, b->set->log_dir);
+	}
 	if (r >= 0)
 		r = path_list(b, &linux_, "readonlyPaths", &b->head.readonly);
 	if (r == 0)
 		add_all(b, &b->head.readonly, default_readonly, array_size(default_readonly));
 	return r < 0 ? r : 0;
-}
-
-/* What belongs to a namespace may be set with that namespace; anything else is the host's. */
-static const struct sysctl_rule {
-	const char *prefix;
-	bool whole;
-	uint64_t ns;
-	const char *need;
-} sysctl_rules[] = {
-	{"net/", false, CLONE_NEWNET, "a network namespace of its own"},
-	{"kernel/shm", false, CLONE_NEWIPC, "an ipc namespace of its own"},
-	{"kernel/msg", false, CLONE_NEWIPC, "an ipc namespace of its own"},
-	{"kernel/sem", true, CLONE_NEWIPC, "an ipc namespace of its own"},
-	{"kernel/auto_msgmni", true, CLONE_NEWIPC, "an ipc namespace of its own"},
-	{"fs/mqueue/", false, CLONE_NEWIPC, "an ipc namespace of its own"},
-	{"kernel/domainname", true, CLONE_NEWUTS, "a uts namespace of its own"},
-};
-
-static const struct sysctl_rule *sysctl_find(const char *path)
-{
-	for (size_t i = 0; i < array_size(sysctl_rules); i++) {
-		const struct sysctl_rule *r = &sysctl_rules[i];
-
-		if (r->whole ? strcmp(path, r->prefix) == 0
-			     : strncmp(path, r->prefix, strlen(r->prefix)) == 0)
-			return r;
-	}
-	return NULL;
 }
 
 /* "net.ipv4.ip_forward" or, for names with dots in them, "net/ipv4/conf/eth0.1/forwarding". */
@@ -339,18 +340,19 @@ static int sysctl_path(const struct node *value, const char *key, char *path, si
 
 static int sysctl_one(void *ctx, const char *key, const struct node *value)
 {
-	const struct sysctl_rule *rule;
 	struct bundle *b = ctx;
+	uint64_t ns;
 	const char *text = node_text(value);
 	char path[200];
 
 	if (sysctl_path(value, key, path, sizeof(path)) < 0)
 		return -EINVAL;
-	rule = sysctl_find(path);
-	if (!rule)
+	ns = sysctl_namespace(path);
+	if (!ns)
 		return node_fault(value, NULL, "belongs to the host (set it there)");
-	if (!bundle_own_ns(b, rule->ns))
-		return node_fault(value, NULL, "needs %s", rule->need);
+	if (!bundle_own_ns(b, ns))
+		return node_fault(
+			value, NULL, "needs a namespace of its own (%s)", namespace_name(ns));
 	for (const char *p = text; *p; p++)
 		if ((unsigned char)*p < ' ' && *p != '\t')
 			return node_fault(value, NULL, "has a control character in it");

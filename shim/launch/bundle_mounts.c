@@ -80,29 +80,23 @@ static bool list_has(const char *target)
 	return false;
 }
 
-/* What counts as clean between two runs: our own writable tmpfs. */
-static void remember_tmpfs(const struct sandbox_mount *m, const char *target)
-{
-	if (m->kind == MOUNT_TMPFS && !(m->attr & MOUNT_ATTR_RDONLY))
-		blob_more(&list.b->plan_blob, &list.b->plan.tmpfs, target);
-}
-
-static int word(const struct node *n, struct sandbox_mount *m, const char *s, bool *known)
+/* Is it a word of the mount itself? Then m has it. */
+static bool word(const struct node *n, struct sandbox_mount *m, const char *s)
 {
 	for (size_t i = 0; i < array_size(attr_words); i++) {
 		if (strcmp(attr_words[i].name, s) != 0)
 			continue;
 		m->attr = (m->attr & ~attr_words[i].clear) | attr_words[i].set;
-		*known = true;
+		return true;
 	}
 	for (size_t i = 0; i < array_size(shared_words); i++) {
 		if (strcmp(shared_words[i], s) != 0)
 			continue;
 		bundle_warn(list.b, "config.json: %s: \"%s\": mounts are always private here",
 			n->name, s);
-		*known = true;
+		return true;
 	}
-	return 0;
+	return false;
 }
 
 static bool key_known(const char *keys, const char *s)
@@ -133,11 +127,7 @@ static bool unmapped_gid(const struct bundle *b, const char *s)
 
 static int option(const struct node *n, struct sandbox_mount *m, const char *keys, const char *s)
 {
-	bool known = false;
-
-	if (word(n, m, s, &known) < 0)
-		return -EINVAL;
-	if (known)
+	if (word(n, m, s))
 		return 0;
 	if (m->kind == MOUNT_BIND && (strcmp(s, "bind") == 0 || strcmp(s, "rbind") == 0)) {
 		m->recursive |= s[0] == 'r';
@@ -146,6 +136,11 @@ static int option(const struct node *n, struct sandbox_mount *m, const char *key
 	if (m->kind == MOUNT_TMPFS && strcmp(s, "tmpcopyup") == 0) {
 		bundle_warn(
 			list.b, "config.json: %s: tmpcopyup: not done, it starts empty", n->name);
+		return 0;
+	}
+	if (m->kind == MOUNT_DEV && strncmp(s, "mode=", 5) != 0 && strncmp(s, "size=", 5) != 0 &&
+		key_known(keys, s)) {
+		bundle_warn(list.b, "config.json: %s: \"%.40s\": not done for /dev", n->name, s);
 		return 0;
 	}
 	if (m->kind == MOUNT_CGROUP && strncmp(s, "nsdelegate", 10) == 0)
@@ -231,6 +226,17 @@ static const struct kind_name *kind_find(const char *type)
 	return NULL;
 }
 
+/* Without them the volume would show its owners' ids as they are: more than was asked for. */
+static int no_idmap(const struct node *n, const char *key)
+{
+	struct node maps;
+	int r = node_array(n, key, &maps);
+
+	if (r == 1 && node_count(&maps))
+		return node_fault(n, key, "id-mapped mounts are not supported (remove it)");
+	return r < 0 ? r : 0;
+}
+
 static int mount_one(struct bundle *b, const struct node *n)
 {
 	const char *type = "", *source = "", *dest = "";
@@ -251,7 +257,10 @@ static int mount_one(struct bundle *b, const struct node *n)
 		return node_fault(n, "type",
 			"\"%.40s\": not supported (use bind, tmpfs, proc, sysfs, devpts, mqueue, cgroup)",
 			type);
+	if (no_idmap(n, "uidMappings") < 0 || no_idmap(n, "gidMappings") < 0)
+		return -EINVAL;
 	m = list_add(bind ? MOUNT_BIND : kind->kind, target);
+	m->recursive = strcmp(type, "rbind") == 0;
 	if (m->kind == MOUNT_TMPFS && strcmp(target, "/dev") == 0)
 		m->kind = MOUNT_DEV;
 	if (bind && strcmp(target, "/dev") == 0)
@@ -259,7 +268,9 @@ static int mount_one(struct bundle *b, const struct node *n)
 	if (below_proc(n, target, m, source) < 0 || (bind && bind_source(n, m, source) < 0) ||
 		options(n, m, bind ? " " : kind->keys) < 0)
 		return -EINVAL;
-	remember_tmpfs(m, target);
+	if (m->kind == MOUNT_DEV && (m->attr & (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV)))
+		return node_fault(
+			n, "options", "ro or nodev: /dev is where the devices stand (remove it)");
 	return 0;
 }
 
@@ -297,7 +308,6 @@ static void add_defaults(struct bundle *b)
 			blob_more(&b->blob, &m->options, defaults[i].options);
 		if (m->kind == MOUNT_DEVPTS)
 			blob_more(&b->blob, &m->options, "ptmxmode=0666");
-		remember_tmpfs(m, defaults[i].target);
 	}
 }
 
@@ -313,6 +323,9 @@ static void add_host_root(struct bundle *b)
 		{"/root", "mode=0700", true},
 		{"/home", "mode=0755", true},
 		{"/var/lib", "mode=0755", true},
+		{"/var/log", "mode=0755", true},
+		{"/var/backups", "mode=0755", true},
+		{"/var/spool", "mode=0755", true},
 		{"/boot", "mode=0755", true},
 	};
 
@@ -324,7 +337,6 @@ static void add_host_root(struct bundle *b)
 		m = list_add(MOUNT_TMPFS, places[i].target);
 		m->attr = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 		blob_more(&b->blob, &m->options, places[i].mode);
-		remember_tmpfs(m, places[i].target);
 	}
 }
 
@@ -389,9 +401,9 @@ int bundle_mounts(struct bundle *b)
 	if (b->set->flags & SETTINGS_HOST_ROOT)
 		add_host_root(b);
 	first = list.count;
-	if (r == 1 && node_count(&array) > SANDBOX_MOUNTS - 16)
+	if (r == 1 && node_count(&array) > SANDBOX_MOUNTS - 32)
 		return node_fault(&array, NULL, "%zu mounts, at most %u", node_count(&array),
-			SANDBOX_MOUNTS - 16);
+			SANDBOX_MOUNTS - 32);
 	for (size_t i = 0; r == 1 && i < node_count(&array); i++)
 		if (node_object_at(&array, i, &n) < 0 || mount_one(b, &n) < 0)
 			return -EINVAL;

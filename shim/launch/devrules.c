@@ -88,11 +88,6 @@ static void rule(struct program *p, const struct sandbox_devrule *d)
 		p->insn[skip[i]].off = (short)(p->n - skip[i] - 1);
 }
 
-static bool any(const struct sandbox_devrule *d)
-{
-	return d->type == 'a' || (d->major < 0 && d->minor < 0 && d->access == DEV_ALL);
-}
-
 static int load(struct program *p)
 {
 	union bpf_attr attr;
@@ -110,17 +105,18 @@ static int load(struct program *p)
 static void compile(struct launch *l, struct program *p)
 {
 	const struct sandbox_devrule *d = sandbox_range(l->sb, l->sb->devrules, sizeof(*d));
-	bool ended = false;
+	bool blanket = false;
 
+	p->n = 0;
 	head(p);
-	for (uint32_t i = l->sb->devrules.count; i-- > 0 && !ended;) {
-		ended = any(&d[i]) && d[i].type == 'a';
-		if (ended && !d[i].allow)
-			break;
+	for (uint32_t i = l->sb->devrules.count; i-- > 0 && !blanket;) {
+		blanket = d[i].type == 'a';
+		if (blanket && !d[i].allow)
+			break; /* the end of the program says so */
 		rule(p, &d[i]);
+		if (blanket)
+			return;
 	}
-	if (ended && p->n > 6 && l->sb->devrules.count && p->insn[p->n - 2].imm == 1)
-		return;
 	for (size_t i = 0; i < array_size(always); i++)
 		rule(p, &always[i]);
 	emit(p, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0);
@@ -137,23 +133,14 @@ int devrules_attach(struct launch *l, int group)
 	if (p.n >= INSNS_MAX)
 		return fault_plain(-E2BIG, "linux.resources.devices: too many rules");
 	prog = load(&p);
-	if (prog < 0 && (errno == EPERM || errno == EINVAL || errno == ENOSYS)) {
-		launch_warn(l,
-			"devices: this host loads no BPF program (%s): only missing "
-			"CAP_MKNOD and nodev keep devices closed",
-			strerror(errno));
-		return 0;
-	}
 	if (prog < 0)
-		return fault(-errno, "devices: load the BPF program");
+		return DEVRULES_NO_BPF;
 	memset(&attr, 0, sizeof(attr));
 	attr.target_fd = (uint32_t)group;
 	attr.attach_bpf_fd = (uint32_t)prog;
 	attr.attach_type = BPF_CGROUP_DEVICE;
 	attr.attach_flags = BPF_F_ALLOW_MULTI;
-	if (syscall(SYS_bpf, BPF_PROG_ATTACH, &attr, sizeof(attr)) != 0)
-		return fault(-errno, "devices: attach the BPF program to the cgroup");
-	return 0;
+	return syscall(SYS_bpf, BPF_PROG_ATTACH, &attr, sizeof(attr)) == 0 ? 0 : DEVRULES_NO_BPF;
 }
 
 static int write_rule(int group, const struct sandbox_devrule *d)

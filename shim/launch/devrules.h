@@ -4,5 +4,10 @@
 
 struct launch;
 
-int devrules_attach(struct launch *l, int group); /* v2: a BPF program; 0 or a fault */
-int devrules_write(struct launch *l, int group);  /* v1: devices.deny and devices.allow */
+enum { DEVRULES_NO_BPF = 1 }; /* the kernel took no program; errno says why */
+
+/* v2: a BPF program. 0, DEVRULES_NO_BPF or a fault. */
+int devrules_attach(struct launch *l, int group);
+
+/* v1: devices.deny and devices.allow. 0 or a fault. */
+int devrules_write(struct launch *l, int group);

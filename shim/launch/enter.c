@@ -192,7 +192,8 @@ static int place_fds(struct launch *l, int *exe)
 
 	for (int i = 0; i < PLAN_FD_LIMIT; i++)
 		want[i] = l->counters[i];
-	want[0] = want[1] = want[2] = l->null;
+	want[0] = want[1] = l->null;
+	want[2] = STDERR_FILENO; /* shim.log, for init's last words; it drops it once it runs */
 	want[PLAN_FD_CHANNEL] = l->init_channel;
 	want[PLAN_FD_PLAN] = l->in.plan_fd;
 	want[PLAN_FD_SHARED] = l->shared;

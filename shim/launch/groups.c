@@ -3,10 +3,12 @@
  * every further one costs a write to cgroup.procs (about 11 ms when the kernel's RCU is cold). */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -219,12 +221,13 @@ static int memory_v2(struct launch *l, int dir, const uint64_t *v)
 
 	if (capped(l, LIMIT_MEM))
 		r = put(dir, "memory.max", v[LIMIT_MEM]);
-	if (r == 0 && capped(l, LIMIT_MEM_HIGH))
-		r = put(dir, "memory.high", v[LIMIT_MEM_HIGH]);
 	if (r == 0 && capped(l, LIMIT_MEM_RESERVE))
 		r = put(dir, "memory.low", v[LIMIT_MEM_RESERVE]);
-	if (r < 0 || !capped(l, LIMIT_MEM_SWAP) || !capped(l, LIMIT_MEM))
+	if (r < 0 || !capped(l, LIMIT_MEM_SWAP))
 		return r;
+	if (!capped(l, LIMIT_MEM)) /* v2 counts swap alone: the sum minus nothing known */
+		return fault_plain(-EINVAL,
+			"linux.resources.memory.swap: needs memory.limit on this host (give it)");
 	if (faccessat(dir, "memory.swap.max", F_OK, 0) != 0) {
 		launch_warn(l, "memory.swap: this host does not account swap, no limit on it");
 		return 0;
@@ -323,13 +326,51 @@ int step_limits(struct launch *l)
 	return r == 0 ? unified(l) : r;
 }
 
-/* A BPF program on the v2 group, also on hybrid hosts: no v1 hierarchy to enter for it. */
+/* The v1 group that choose() leaves out where BPF is expected to do. */
+static int devices_v1(struct launch *l)
+{
+	struct cg_group *g = &l->group[GROUP_DEVICES];
+	const struct cg_place *at = &l->hier.at[CG_DEVICES];
+	int r;
+
+	if (g->dir < 0) {
+		memcpy(g->root, at->root, sizeof(g->root));
+		r = make_group(l, g, false);
+		if (r < 0)
+			return r;
+	}
+	return devrules_write(l, g->dir);
+}
+
+static bool may_make_nodes(const struct launch *l)
+{
+	return l->in.plan->caps.bounding >> CAP_MKNOD & 1 &&
+	       prctl(PR_CAPBSET_READ, CAP_MKNOD, 0, 0, 0) == 1;
+}
+
+/* A BPF program on the v2 group, also on hybrid hosts: no v1 hierarchy to enter for it. Else v1's
+ * own controller; else nothing but nodev and the missing CAP_MKNOD keeps devices closed, and the
+ * latter had better be missing. */
 int step_devices_rule(struct launch *l)
 {
-	if (l->group[GROUP_V2].dir >= 0)
-		return devrules_attach(l, l->group[GROUP_V2].dir);
-	return l->group[GROUP_DEVICES].dir >= 0 ? devrules_write(l, l->group[GROUP_DEVICES].dir)
-						: 0;
+	const struct cg_place *at = &l->hier.at[CG_DEVICES];
+	int v2 = l->group[GROUP_V2].dir, r = v2 >= 0 ? devrules_attach(l, v2) : DEVRULES_NO_BPF;
+	int err = errno;
+
+	if (r != DEVRULES_NO_BPF)
+		return r;
+	if (at->root[0] && !at->v2)
+		return devices_v1(l);
+	if (may_make_nodes(l))
+		return fault_plain(-EOPNOTSUPP,
+			"this host can't fence devices off (%s; no v1 devices controller), and with "
+			"CAP_MKNOD the service could open any (leave the capability out)",
+			v2 >= 0 ? strerror(err) : "no cgroup v2 tree for a BPF program");
+	launch_warn(l,
+		"devices: this host loads no BPF program (%s): only missing CAP_MKNOD and nodev "
+		"keep devices closed",
+		v2 >= 0 ? strerror(err) : "no cgroup v2 tree");
+	return 0;
 }
 
 static void counter(struct launch *l, enum plan_fd at, int dir, const char *file)
@@ -411,6 +452,8 @@ int step_enter_groups(struct launch *l)
 		if (l->group[i].dir < 0 || l->group[i].entered)
 			continue;
 		r = file_writef(l->group[i].dir, "cgroup.procs", "%d", l->pid);
+		if (r == -ESRCH)
+			return 0; /* dead already: the next step hears what of */
 		if (r < 0)
 			return r;
 	}

@@ -126,7 +126,7 @@ static int attach_bind(struct launch *l, int mount, const char *target)
 	return attach(l, mount, target, S_ISDIR(st.st_mode), false);
 }
 
-static int fresh(struct launch *l, const struct sandbox_mount *m, const char *type)
+static int fresh(struct launch *l, uint32_t i, const struct sandbox_mount *m, const char *type)
 {
 	struct sandbox_walk w = sandbox_walk(l->sb, m->options);
 	const char *options[40] = {NULL}, *why = "";
@@ -141,6 +141,8 @@ static int fresh(struct launch *l, const struct sandbox_mount *m, const char *ty
 			       ? 0
 			       : fault(fd, "%s for %s%s%s", type, target, why[0] ? ": " : "", why);
 	r = attach(l, fd, target, true, m->kind == MOUNT_PROC || m->kind == MOUNT_SYSFS);
+	if (r == 0)
+		r = place_made(l, i, m, fd);
 	if (m->kind == MOUNT_PROC && l->proc < 0)
 		l->proc = fd_take(&fd);
 	if (m->kind == MOUNT_DEVPTS && l->devpts < 0)
@@ -194,7 +196,7 @@ static int one_mount(struct launch *l, uint32_t i, const struct sandbox_mount *m
 		return attach(l, l->dev, target, true, true);
 	if (m->kind == MOUNT_CGROUP)
 		return cgroups(l, m);
-	return types[m->kind] ? fresh(l, m, types[m->kind]) : 0;
+	return types[m->kind] ? fresh(l, i, m, types[m->kind]) : 0;
 }
 
 int step_mounts(struct launch *l)

@@ -38,6 +38,7 @@ struct launch {
 	int null_mount; /* detached mount of the host's null device, for masking files */
 	int null;	/* the host's null device, open for reading and writing */
 	int *mounts;	/* per sandbox mount: detached mount of a bind's source */
+	uint64_t *made; /* per sandbox mount: st_dev of what we made there and a run may fill */
 	struct {
 		int fd;
 		char target[256];
@@ -58,7 +59,7 @@ struct launch {
 	int tty_peer, tty;
 
 	unsigned warned;
-	char warnings[1024];
+	char warnings[1024]; /* the last WARNINGS_TAIL bytes are for "and N more" */
 };
 
 /* Told to the user when the container runs. */
@@ -73,6 +74,9 @@ static inline bool launch_new_ns(const struct launch *l, uint64_t type)
 {
 	return (l->sb->namespaces & type) != 0;
 }
+
+/* Notes a file system just made for mount i, if it is one that init has to look after. */
+int place_made(struct launch *l, uint32_t i, const struct sandbox_mount *m, int mount);
 
 /* Deposits fd with the keeper under (kind, key): 0 or a fault. */
 int launch_hold(const struct launch *l, uint32_t kind, uint64_t key, int fd);

@@ -20,7 +20,9 @@
 #include "shim/launch/born.h"
 #include "shim/launch/launch.h"
 #include "shim/launch/mnt.h"
+#include "shim/launch/path.h"
 #include "shim/launch/recipe.h"
+#include "shim/launch/sysctl.h"
 
 /* A read-only mount of the one file: its inode can't be written from inside, whoever gets hold of
  * /proc/1/exe, and its mode 0111 keeps it unreadable. */
@@ -52,9 +54,38 @@ int step_mount_namespace(struct launch *l)
 	return 0;
 }
 
+/* What may be written below /proc/sys: here and not by the reader, who can neither look at a joined
+ * namespace nor be believed. */
+static int check_sysctls(struct launch *l, uint64_t own)
+{
+	struct sandbox_walk w = sandbox_walk(l->sb, l->sb->sysctls);
+
+	for (const char *key; (key = sandbox_next(&w)); sandbox_next(&w)) {
+		uint64_t ns = sysctl_namespace(key);
+
+		if (!(ns & own))
+			return fault_plain(-EPERM,
+				"sysctl %s: would be set for the host (make or join another "
+				"%s namespace, or leave the sysctl out)",
+				key, namespace_name(ns));
+	}
+	return 0;
+}
+
+static bool is_hosts(int fd, uint32_t type)
+{
+	char path[40];
+	struct stat joined, host;
+
+	snprintf(path, sizeof(path), "/proc/self/ns/%s", namespace_name(type));
+	return fstat(fd, &joined) != 0 || stat(path, &host) != 0 ||
+	       (joined.st_dev == host.st_dev && joined.st_ino == host.st_ino);
+}
+
 int step_join(struct launch *l)
 {
 	const struct sandbox_join *j = sandbox_range(l->sb, l->sb->joins, sizeof(*j));
+	uint64_t own = l->sb->namespaces;
 
 	for (uint32_t i = 0; i < l->sb->joins.count; i++) {
 		const char *path = sandbox_string(l->sb, j[i].path);
@@ -62,11 +93,12 @@ int step_join(struct launch *l)
 
 		if (fd < 0)
 			return fault(-errno, "namespace file %s", path);
+		own |= is_hosts(fd, j[i].type) ? 0 : j[i].type;
 		/* The type is checked by the kernel: a file of another kind is EINVAL. */
 		if (setns(fd, (int)j[i].type) != 0)
 			return fault(-errno, "join the namespace %s", path);
 	}
-	return 0;
+	return check_sysctls(l, own);
 }
 
 /* The file system type of the mount that dev belongs to, for messages. */
@@ -278,37 +310,55 @@ static int own(const struct launch *l, int dir, const char *name, uint32_t uid, 
 		       : -errno;
 }
 
+/* The directory that name's last component stands in, made if missing. /dev has symlinks of ours
+ * (/dev/fd) that lead to the host's descriptors of this very process: none is followed. */
+static int node_parent(struct launch *l, const char *name, const char **last)
+{
+	int at = fcntl(l->dev, F_DUPFD_CLOEXEC, 3), next;
+	char dir[512];
+
+	*last = name;
+	for (const char *p; at >= 0 && (p = strchr(*last, '/')); *last = p + 1) {
+		snprintf(dir, sizeof(dir), "%.*s", (int)(p - *last), *last);
+		if (mkdirat(at, dir, 0755) == 0)
+			own(l, at, dir, 0, 0);
+		next = path_open_beneath(at, dir);
+		close(at);
+		if (next < 0)
+			return fault(next, "/dev/%s: \"%s\" on the way is no directory of its own",
+				name, dir);
+		at = next;
+	}
+	return at < 0 ? fault(-errno, "/dev/%s", name) : at;
+}
+
 static int make_node(
 	struct launch *l, const char *name, uint32_t mode, dev_t dev, uint32_t uid, uint32_t gid)
 {
-	char dir[512];
+	const char *last;
+	auto_fd at = node_parent(l, name, &last);
 	int r;
 
-	for (const char *p = strchr(name, '/'); p; p = strchr(p + 1, '/')) {
-		snprintf(dir, sizeof(dir), "%.*s", (int)(p - name), name);
-		if (mkdirat(l->dev, dir, 0755) == 0)
-			own(l, l->dev, dir, 0, 0);
-	}
-	if (mknodat(l->dev, name, mode, dev) != 0)
-		return fault(-errno, "/dev/%s: make the device node", name);
-	/* mknod is subject to the umask, chmod is not */
-	if (fchmodat(l->dev, name, mode & 07777, 0) != 0)
+	if (at < 0)
+		return at;
+	if (mknodat(at, last, mode, dev) != 0)
+		return errno == EEXIST ? 0 : fault(-errno, "/dev/%s: make the device node", name);
+	/* mknod is subject to the umask, chmod is not; it is our node, made a moment ago */
+	if (fchmodat(at, last, mode & 07777, 0) != 0)
 		return fault(-errno, "/dev/%s: mode", name);
-	r = own(l, l->dev, name, uid, gid);
+	r = own(l, at, last, uid, gid);
 	return r < 0 ? fault(r, "/dev/%s: owner", name) : 0;
 }
 
+/* One that is there already, since it is of the default ones, stays as it is. */
 static int more_nodes(struct launch *l)
 {
 	const struct sandbox_device *d = sandbox_range(l->sb, l->sb->devices, sizeof(*d));
 
 	for (uint32_t i = 0; i < l->sb->devices.count; i++, d++) {
 		const char *name = sandbox_string(l->sb, d->path) + 5; /* behind "/dev/" */
-		int r;
+		int r = make_node(l, name, d->mode, makedev(d->major, d->minor), d->uid, d->gid);
 
-		if (faccessat(l->dev, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-			continue; /* one of the default ones */
-		r = make_node(l, name, d->mode, makedev(d->major, d->minor), d->uid, d->gid);
 		if (r < 0)
 			return r;
 	}
@@ -325,17 +375,31 @@ static const struct sandbox_mount *dev_mount(const struct launch *l)
 	return NULL;
 }
 
+enum { DEV_OPTIONS = 16 };
+
+/* Behind ours: the last word of a key counts. */
+static void dev_options(struct launch *l, const struct sandbox_mount *m, const char **options)
+{
+	struct sandbox_walk w = sandbox_walk(l->sb, m->options);
+	int n = 2;
+
+	for (const char *s; n < DEV_OPTIONS - 1 && (s = sandbox_next(&w));)
+		options[n++] = s;
+	options[n] = NULL;
+}
+
 /* Made whole before the container can see it, by the host's root: nodes on a tmpfs of a user
  * namespace would not open. 64 KiB are enough for nodes and links, and no store for anybody. */
 int step_dev(struct launch *l)
 {
-	static const char *const options[] = {"mode=0755", "size=65536", NULL};
+	const char *options[DEV_OPTIONS] = {"mode=0755", "size=65536"};
 	const struct sandbox_mount *m = dev_mount(l);
 	const char *why;
 	int r;
 
 	if (!m)
 		return 0;
+	dev_options(l, m, options);
 	l->dev = mnt_new("tmpfs", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, options, &why);
 	if (l->dev < 0)
 		return fault(l->dev, "tmpfs for /dev: %s", why);
@@ -391,10 +455,9 @@ static int bind_one(struct launch *l, const struct sandbox_mount *m, int *ret)
 
 	if (stat(source, &st) != 0)
 		return fault(-errno, "volume %s for %s", source, sandbox_string(l->sb, m->target));
-	if (S_ISDIR(st.st_mode))
-		attr |= MOUNT_ATTR_NODEV; /* a single node may be the very purpose */
-	if (strcmp(sandbox_string(l->sb, m->target), "/dev") == 0)
-		attr &= ~(uint64_t)MOUNT_ATTR_NODEV;
+	/* a single node, or a whole /dev, may be the very purpose */
+	if (S_ISDIR(st.st_mode) && strcmp(sandbox_string(l->sb, m->target), "/dev") != 0)
+		attr |= MOUNT_ATTR_NODEV;
 	*ret = mnt_clone(AT_FDCWD, source, m->recursive || sys);
 	if (*ret < 0)
 		return fault(*ret, "volume %s: clone its mount", source);
@@ -408,7 +471,8 @@ int step_binds(struct launch *l)
 	int r;
 
 	l->mounts = calloc(l->sb->mounts.count + 1, sizeof(*l->mounts));
-	if (!l->mounts)
+	l->made = calloc(l->sb->mounts.count + 1, sizeof(*l->made));
+	if (!l->mounts || !l->made)
 		return fault(-ENOMEM, "volumes");
 	for (uint32_t i = 0; i < l->sb->mounts.count; i++) {
 		l->mounts[i] = -1;

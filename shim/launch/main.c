@@ -19,10 +19,9 @@
 #include "ipc/base/mem.h"
 #include "ipc/base/proc.h"
 #include "ipc/channel.h"
+#include "ipc/fds.h"
 #include "shim/launch/launch.h"
 #include "shim/launch/recipe.h"
-
-enum { FD_CHANNEL = 3, FD_STATE, FD_INIT_CHANNEL, FD_SHARED, FD_INIT_EXE, FD_FIRST_OWN };
 
 void launch_warn(struct launch *l, const char *fmt, ...)
 {
@@ -34,7 +33,8 @@ void launch_warn(struct launch *l, const char *fmt, ...)
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
 	l->warned++;
-	if (strlen(line) + 2 <= room)
+	log_warn("launch: %s", line); /* shim.log has them all */
+	if (strlen(line) + WARNINGS_TAIL <= room)
 		snprintf(l->warnings + at, room, "%s%s", at ? "\n" : "", line);
 }
 
@@ -54,6 +54,19 @@ uint32_t launch_root_id(const struct launch *l, struct plan_range map)
 		if (m[i].inside == 0)
 			return m[i].outside;
 	return 0;
+}
+
+/* What did not fit is counted, and where it can be read is said. */
+static void count_lost(struct launch *l)
+{
+	size_t at = strlen(l->warnings);
+	unsigned told = at > 0;
+
+	for (const char *p = l->warnings; *p; p++)
+		told += *p == '\n';
+	if (l->warned > told)
+		snprintf(l->warnings + at, sizeof(l->warnings) - at, "%sand %u more (shim.log)",
+			at ? "\n" : "", l->warned - told);
 }
 
 static int report(struct launch *l, uint32_t outcome, int err, const char *step, const char *text)
@@ -96,9 +109,9 @@ static int check_inherited(struct launch *l)
 	if (cred.pid != l->keeper)
 		return fault_plain(
 			-ESRCH, "the keeper %d is gone (parent is %d)", cred.pid, l->keeper);
-	for (int fd = FD_STATE; fd < FD_FIRST_OWN; fd++)
+	for (int fd = LAUNCH_FD_STATE; fd < LAUNCH_FD_LIMIT; fd++)
 		if (fcntl(fd, F_GETFD) < 0 &&
-			!(fd == FD_INIT_EXE && launch_flag(l, SETTINGS_NO_INIT)))
+			!(fd == LAUNCH_FD_INIT_EXE && launch_flag(l, SETTINGS_NO_INIT)))
 			return fault(-errno, "descriptor %d", fd);
 	return 0;
 }
@@ -109,11 +122,11 @@ static void launch_init(struct launch *l)
 
 	*l = (struct launch){
 		.nonce = nonce ? strtoull(nonce, NULL, 10) : 0,
-		.channel = FD_CHANNEL,
-		.state = FD_STATE,
-		.init_channel = FD_INIT_CHANNEL,
-		.shared = FD_SHARED,
-		.init_exe = FD_INIT_EXE,
+		.channel = LAUNCH_FD_KEEPER,
+		.state = LAUNCH_FD_STATE,
+		.init_channel = LAUNCH_FD_INIT_END,
+		.shared = LAUNCH_FD_SHARED,
+		.init_exe = LAUNCH_FD_INIT_EXE,
 		.exe = -1,
 		.root = -1,
 		.dev = -1,
@@ -158,6 +171,7 @@ static int take_steps(struct launch *l)
 			return 0;
 		trace(parent_steps[i].name, &last);
 	}
+	count_lost(l);
 	return report(l, LAUNCH_OK, 0, "", l->warnings);
 }
 
@@ -172,7 +186,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	/* A process inside that could trace this one would own the host. */
 	prctl(PR_SET_DUMPABLE, 0);
-	fd_cloexec_all(FD_CHANNEL);
+	fd_cloexec_all(LAUNCH_FD_KEEPER);
 	r = settings_read(l.state, &l.set);
 	if (r < 0)
 		return report(&l, LAUNCH_BAD_CONFIG, r, "settings", fault_text());

@@ -41,6 +41,12 @@ int path_open_plain(int root, const char *path)
 	return openat2_(root, path, O_PATH, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
 }
 
+int path_open_beneath(int dir, const char *name)
+{
+	return openat2_(dir, name, O_PATH | O_DIRECTORY, 0,
+		RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS);
+}
+
 int path_open_proc(int proc, const char *path, int flags)
 {
 	struct statfs fs;

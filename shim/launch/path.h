@@ -11,6 +11,9 @@ int path_open(int root, const char *path);
 /* The same without any symlink on the way: for /proc, /sys, /dev themselves. */
 int path_open_plain(int root, const char *path);
 
+/* A directory below dir: no symlink, no other mount, nothing above. */
+int path_open_beneath(int dir, const char *name);
+
 /* As path_open(), making missing directories, and at the end a directory or an empty file. */
 int path_make(int root, const char *path, int is_dir);
 

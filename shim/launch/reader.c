@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -26,6 +27,14 @@
 #include "ipc/base/sig.h"
 #include "ipc/verbs.h"
 #include "shim/launch/bundle.h"
+
+#if defined(__x86_64__)
+#define NATIVE_ARCH AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define NATIVE_ARCH AUDIT_ARCH_AARCH64
+#else
+#error "the reader's filter needs this machine's AUDIT_ARCH_*"
+#endif
 
 #define CONFIG_MAX (4u << 20)
 #define NOBODY	   65534
@@ -51,13 +60,18 @@ static const unsigned reader_calls[] = {
 	SYS_getpid, SYS_gettid, SYS_tgkill, SYS_exit, SYS_exit_group};
 
 /* Everything else fails with EPERM, which the parser meets as an ordinary error; no execve, no
- * open, no socket, no way to make memory executable. */
+ * open, no socket, no way to make memory executable. A number means another call by another
+ * architecture's entry (int 0x80): only a process that was taken over tries that. */
 static int fence(void)
 {
-	struct sock_filter f[array_size(reader_calls) + 12];
+	struct sock_filter f[array_size(reader_calls) + 16];
 	struct sock_fprog prog = {.filter = f};
 	unsigned n = 0, left;
 
+	f[n++] = (struct sock_filter)BPF_STMT(
+		BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
+	f[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 1, 0);
+	f[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
 	f[n++] = (struct sock_filter)BPF_STMT(
 		BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
 	f[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 3);
@@ -180,13 +194,18 @@ static bool lsm_active(void)
 	       access("/sys/fs/selinux/enforce", F_OK) == 0;
 }
 
-static __attribute__((noreturn)) void child(const int *fds, const struct settings *set)
+static __attribute__((noreturn)) void child(
+	const int *fds, int state_dirfd, const struct settings *set)
 {
 	static struct bundle b;
 	long cpus = sysconf(_SC_NPROCESSORS_CONF);
+	char state[40];
 
+	snprintf(state, sizeof(state), "/proc/self/fd/%d", state_dirfd);
 	b = (struct bundle){.set = set, .cpus = cpus > 0 ? (unsigned)cpus : 1};
 	b.has_lsm = lsm_active();
+	if (readlink(state, b.state_dir, sizeof(b.state_dir) - 1) < 0)
+		b.state_dir[0] = '\0';
 	if (place(fds) < 0 || drop() < 0) {
 		dprintf(STDERR_FILENO, "%s\n", fault_text());
 		_exit(2);
@@ -228,7 +247,7 @@ static int check_plan(const struct plan *p, size_t size)
 	const struct {
 		struct plan_range r;
 		uint32_t elem;
-	} ranges[] = {{p->argv, 1}, {p->envp, 1}, {p->cwd, 1}, {p->tmpfs, 1}, {p->groups, 4},
+	} ranges[] = {{p->argv, 1}, {p->envp, 1}, {p->cwd, 1}, {p->groups, 4},
 		{p->rlimits, sizeof(struct plan_rlimit)}, {p->filter, sizeof(struct sock_filter)}};
 
 	if (size < sizeof(*p) || p->magic != PLAN_MAGIC || p->size != size)
@@ -282,24 +301,30 @@ int reader_run(int state_dirfd, const struct settings *set, struct reading *ret)
 	fds[2] = ret->plan_fd;
 	pid = fork();
 	if (pid == 0)
-		child(fds, set);
+		child(fds, state_dirfd, set);
 	if (pid < 0)
 		return fault(-errno, "config reader: fork");
 	r = wait_child(pid);
 	return r < 0 ? r : collect(sandbox, ret);
 }
 
-int reader_seal(struct reading *ret)
+/* F_SEAL_WRITE is refused while a writable shared mapping exists anywhere, the clone's parent
+ * included. */
+int reader_freeze(struct reading *ret)
 {
-	size_t size = 0;
-	size_t old = ret->plan->size;
+	size_t size = ret->plan->size;
+	void *p;
 
-	/* F_SEAL_WRITE is refused while a writable shared mapping exists. */
-	munmap(ret->plan, old);
-	ret->plan = NULL;
+	munmap(ret->plan, size);
+	p = mmap(NULL, size, PROT_READ, MAP_PRIVATE, ret->plan_fd, 0);
+	ret->plan = p == MAP_FAILED ? NULL : p;
+	return ret->plan ? 0 : fault(-errno, "init plan: map");
+}
+
+int reader_seal(const struct reading *ret)
+{
 	if (fcntl(ret->plan_fd, F_ADD_SEALS,
 		    F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
 		return fault(-errno, "init plan: seal");
-	ret->plan = map(ret->plan_fd, PLAN_SIZE_MAX, PROT_READ, &size);
-	return ret->plan ? 0 : fault(-EIO, "init plan: map");
+	return 0;
 }

@@ -8,7 +8,7 @@
 
 struct reading {
 	const struct sandbox *sandbox; /* mapped read-only, checked */
-	struct plan *plan;	       /* mapped shared, writable until reader_seal() */
+	struct plan *plan;	       /* mapped shared, writable until reader_freeze() */
 	int plan_fd;
 };
 
@@ -16,5 +16,8 @@ struct reading {
  * LAUNCH_BAD_CONFIG with its sentence); or a fault: this host could not do it. */
 int reader_run(int state_dirfd, const struct settings *set, struct reading *ret);
 
-/* Seals the plan for good; ret->plan stays readable. 0 or a fault. */
-int reader_seal(struct reading *ret);
+/* The parent's last word to the plan: ret->plan stays readable, and nothing maps it for writing. */
+int reader_freeze(struct reading *ret);
+
+/* Seals the plan for good, once the child has put its own part in. 0 or a fault. */
+int reader_seal(const struct reading *ret);

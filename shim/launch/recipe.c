@@ -62,6 +62,8 @@ const struct step child_steps[] = {
 	/* after the last mount point was made in it */
 	{"readonly-root", step_readonly_root},
 	{"pivot-root", step_pivot},
+	/* as init will see them; seals the plan */
+	{"places", step_places},
 	{"keyring", step_keyring},
 	{"built", step_built},
 	/* only now is this process in its groups: they become the namespace's roots */

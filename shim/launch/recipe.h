@@ -67,6 +67,7 @@ int step_readonly_paths(struct launch *l);
 int step_masked_paths(struct launch *l);
 int step_readonly_root(struct launch *l);
 int step_pivot(struct launch *l);
+int step_places(struct launch *l);
 int step_keyring(struct launch *l);
 int step_built(struct launch *l);
 int step_cgroup_namespace(struct launch *l);

@@ -1,5 +1,6 @@
 /* What config.json may say and we do not do. Silence would be a lie: what changes security or
  * behaviour is refused by name with the cure, what is harmless is told as a warning. */
+#include <errno.h>
 #include <string.h>
 
 #include "ipc/base/mem.h"
@@ -46,7 +47,7 @@ static const struct rule {
 	{"linux", "uidMappings", KNOWN, ""},
 	{"linux", "gidMappings", KNOWN, ""},
 	{"linux", "devices", KNOWN, ""},
-	{"linux", "cgroupsPath", IGNORED, ""}, /* settings say where */
+	{"linux", "cgroupsPath", KNOWN, ""},
 	{"linux", "resources", KNOWN, ""},
 	{"linux", "sysctl", KNOWN, ""},
 	{"linux", "seccomp", KNOWN, ""},
@@ -59,6 +60,15 @@ static const struct rule {
 	{"linux", "timeOffsets", REFUSE, "time namespaces are not supported (remove it)"},
 	{"linux", "netDevices", REFUSE, "not supported (move the devices by hand)"},
 	{"linux", "memoryPolicy", WARN, "not supported, left as it is"},
+	{"linux.resources.cpu", "shares", KNOWN, ""},
+	{"linux.resources.cpu", "quota", KNOWN, ""},
+	{"linux.resources.cpu", "period", KNOWN, ""},
+	{"linux.resources.cpu", "cpus", KNOWN, ""},
+	{"linux.resources.cpu", "mems", KNOWN, ""},
+	{"linux.resources.cpu", "burst", WARN, "not supported, no burst above the quota"},
+	{"linux.resources.cpu", "idle", WARN, "not supported, scheduled as usual"},
+	{"linux.resources.cpu", "realtimeRuntime", WARN, "not supported, left as it is"},
+	{"linux.resources.cpu", "realtimePeriod", WARN, "not supported, left as it is"},
 	{"linux.resources", "memory", KNOWN, ""},
 	{"linux.resources", "cpu", KNOWN, ""},
 	{"linux.resources", "pids", KNOWN, ""},
@@ -73,7 +83,6 @@ static const struct rule {
 struct scan {
 	struct bundle *b;
 	const char *of;
-	const struct node *node;
 };
 
 static int judge(struct scan *s, const struct rule *r, const struct node *value)
@@ -102,22 +111,57 @@ static int member(void *ctx, const char *key, const struct node *value)
 
 static int scan(struct bundle *b, const char *of, const struct node *node)
 {
-	struct scan s = {.b = b, .of = of, .node = node};
+	struct scan s = {.b = b, .of = of};
 
 	return node_each(node, member, &s);
 }
 
+/* The group is made where the settings say; a path of another meaning would be a wish unheard. */
+static int cgroups_path(const struct node *linux_)
+{
+	const char *path = "";
+
+	if (node_string(linux_, "cgroupsPath", &path) < 0)
+		return -EINVAL;
+	if (!path[0] || (path[0] == '/' && !strchr(path, ':')))
+		return 0;
+	return node_fault(linux_, "cgroupsPath",
+		"\"%.100s\": not an absolute path (slice:prefix:name and relative ones are not "
+		"supported)",
+		path);
+}
+
+static int propagation(struct bundle *b, const struct node *linux_)
+{
+	static const char *const same[] = {"", "private", "rprivate", "slave", "rslave"};
+	const char *word = "";
+
+	if (node_string(linux_, "rootfsPropagation", &word) < 0)
+		return -EINVAL;
+	for (size_t i = 0; i < array_size(same); i++)
+		if (strcmp(word, same[i]) == 0)
+			return 0;
+	bundle_warn(b,
+		"config.json: linux.rootfsPropagation: \"%.20s\": mounts are always private here",
+		word);
+	return 0;
+}
+
 int bundle_refuse(struct bundle *b)
 {
-	struct node process, linux_, resources;
+	struct node process, linux_, resources, cpu;
 	int r = scan(b, "", &b->root);
 
 	if (r == 0 && (r = node_object(&b->root, "process", &process)) == 1)
 		r = scan(b, "process", &process);
 	if (r == 0 && (r = node_object(&b->root, "linux", &linux_)) == 1) {
 		r = scan(b, "linux", &linux_);
+		if (r == 0 && (r = cgroups_path(&linux_)) == 0)
+			r = propagation(b, &linux_);
 		if (r == 0 && (r = node_object(&linux_, "resources", &resources)) == 1)
 			r = scan(b, "linux.resources", &resources);
+		if (r == 0 && node_object(&resources, "cpu", &cpu) == 1)
+			r = scan(b, "linux.resources.cpu", &cpu);
 	}
 	return r < 0 ? r : 0;
 }

@@ -130,9 +130,34 @@ static int check_devices(const struct sandbox *sb)
 	return 0;
 }
 
+static int check_joins(const struct sandbox *sb)
+{
+	const struct sandbox_join *j = sandbox_range(sb, sb->joins, sizeof(*j));
+
+	for (uint32_t i = 0; i < sb->joins.count; i++)
+		if (sandbox_string(sb, j[i].path)[0] != '/' ||
+			(j[i].type != CLONE_NEWNET && j[i].type != CLONE_NEWIPC &&
+				j[i].type != CLONE_NEWUTS))
+			return bad("joins");
+	return 0;
+}
+
+/* A program with a blanket rule that is none would be refused by the verifier. */
+static int check_devrules(const struct sandbox *sb)
+{
+	const struct sandbox_devrule *d = sandbox_range(sb, sb->devrules, sizeof(*d));
+
+	for (uint32_t i = 0; i < sb->devrules.count; i++, d++)
+		if ((d->type != 'a' && d->type != 'b' && d->type != 'c') ||
+			(d->access & ~(uint32_t)DEV_ALL) ||
+			(d->type == 'a' &&
+				(d->major >= 0 || d->minor >= 0 || d->access != DEV_ALL)))
+			return bad("devrules");
+	return 0;
+}
+
 int sandbox_check(const struct sandbox *sb, size_t size)
 {
-	const struct sandbox_join *j;
 
 	if (size < sizeof(*sb) || size > SANDBOX_SIZE_MAX || sb->magic != SANDBOX_MAGIC ||
 		sb->size != size)
@@ -153,9 +178,7 @@ int sandbox_check(const struct sandbox *sb, size_t size)
 		return bad("pairs");
 	if (!strings_absolute(sb, sb->masked) || !strings_absolute(sb, sb->readonly))
 		return bad("paths");
-	j = sandbox_range(sb, sb->joins, sizeof(*j));
-	for (uint32_t i = 0; i < sb->joins.count; i++)
-		if (sandbox_string(sb, j[i].path)[0] != '/')
-			return bad("joins");
-	return check_mounts(sb) ? -EBADMSG : check_devices(sb);
+	if (check_joins(sb) < 0 || check_devrules(sb) < 0 || check_mounts(sb) < 0)
+		return -EBADMSG;
+	return check_devices(sb);
 }

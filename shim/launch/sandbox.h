@@ -16,6 +16,7 @@
 #define SANDBOX_PATHS	 4096u
 #define SANDBOX_IDMAPS	 64u
 #define SANDBOX_JOINS	 8u
+#define WARNINGS_TAIL	 40u /* kept free behind texts that may be cut, for "and N more" */
 
 enum sandbox_flags {
 	SANDBOX_READONLY = 1u << 0, /* root.readonly */
@@ -78,7 +79,6 @@ enum limit_id {
 	LIMIT_MEM,	   /* bytes */
 	LIMIT_MEM_SWAP,	   /* bytes, memory and swap together */
 	LIMIT_MEM_RESERVE, /* bytes */
-	LIMIT_MEM_HIGH,	   /* bytes, v2 */
 	LIMIT_CPU_QUOTA,   /* usec per period */
 	LIMIT_CPU_PERIOD,  /* usec */
 	LIMIT_CPU_SHARES,  /* 2..262144 */
@@ -118,7 +118,6 @@ struct sandbox {
 	struct plan_range masked;   /* strings */
 	struct plan_range readonly; /* strings */
 	struct plan_range sysctls;  /* pairs of strings: key with slashes, value */
-	struct plan_range groups;   /* reserved */
 };
 
 /* The range's first byte if it lies inside and holds count elements of elem bytes (1: strings). */

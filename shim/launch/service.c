@@ -3,7 +3,6 @@
  * fails here is answered on the channel; success is its end of file. */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -22,6 +21,8 @@
 #include "ipc/base/fd.h"
 #include "ipc/base/mem.h"
 #include "ipc/channel.h"
+#include "ipc/exec_search.h"
+#include "ipc/shared.h"
 #include "shim/launch/launch.h"
 #include "shim/launch/recipe.h"
 
@@ -175,60 +176,31 @@ static char **vector(const struct launch *l, struct plan_range r)
 	return v;
 }
 
-static const char *path_of(char **envp)
-{
-	for (; *envp; envp++)
-		if (strncmp(*envp, "PATH=", 5) == 0)
-			return *envp + 5;
-	return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-}
-
-/* As execvp(3), but along the service's own PATH. -EACCES wins over -ENOENT: found, not allowed. */
-static int search(char **argv, char **envp)
-{
-	char full[PATH_MAX];
-	int found = -ENOENT;
-
-	if (strchr(argv[0], '/')) {
-		execve(argv[0], argv, envp);
-		return -errno;
-	}
-	for (const char *p = path_of(envp), *next; *p; p = next + (*next == ':')) {
-		int n;
-
-		next = p + strcspn(p, ":");
-		n = snprintf(full, sizeof(full), "%.*s/%s", (int)(next - p), p, argv[0]);
-		if (n < 0 || n >= (int)sizeof(full) || full[0] != '/')
-			continue;
-		execve(full, argv, envp);
-		if (errno != ENOENT && errno != ENOTDIR && errno != EACCES)
-			return -errno;
-		if (errno == EACCES)
-			found = -EACCES;
-	}
-	return found;
-}
-
 static char **service_argv, **service_envp;
 
 static int service_exec(struct launch *l)
 {
-	return search(service_argv, service_envp);
+	return exec_search(service_argv, service_envp);
 }
 
-static const struct step steps[] = {
-	{"stdio", service_stdio},
-	{"rlimits", service_rlimits},
-	{"cwd", service_cwd_early},
-	{"groups", service_groups},	    /* before the ids: takes CAP_SETGID */
-	{"capabilities", service_bounding}, /* takes CAP_SETPCAP */
-	{"seccomp", service_filter_early},
-	{"ids", service_ids},
-	{"capabilities", service_caps},
-	{"cwd", service_cwd},	       /* what only its owner may search */
-	{"no-new-privs", service_nnp}, /* before the filter: allows to load it */
-	{"seccomp", service_filter},
-	{"exec", service_exec},
+static const struct service_step {
+	enum spawn_step step;
+	const char *name;
+	int (*run)(struct launch *l);
+} steps[] = {
+	{SPAWN_STDIO, "stdio", service_stdio},
+	{SPAWN_RLIMIT, "rlimits", service_rlimits},
+	{SPAWN_CWD, "cwd", service_cwd_early},
+	{SPAWN_GROUPS, "groups", service_groups},	/* before the ids: takes CAP_SETGID */
+	{SPAWN_CAPS, "capabilities", service_bounding}, /* takes CAP_SETPCAP */
+	{SPAWN_SECCOMP, "seccomp", service_filter_early},
+	{SPAWN_IDS, "ids", service_ids},
+	{SPAWN_CAPS, "capabilities", service_caps},
+	{SPAWN_CWD, "cwd", service_cwd}, /* what only its owner may search */
+	{SPAWN_NO_NEW_PRIVS, "no-new-privs",
+		service_nnp}, /* before the filter: allows to load it */
+	{SPAWN_SECCOMP, "seccomp", service_filter},
+	{SPAWN_EXEC, "exec", service_exec},
 };
 
 static void wait_start(struct launch *l)
@@ -247,11 +219,11 @@ void service_run(struct launch *l)
 {
 	struct reply reply = {0};
 
-	/* all that is the host's or launch's goes before anything waits for long */
 	service_argv = vector(l, l->in.plan->argv);
 	service_envp = vector(l, l->in.plan->envp);
 	if (!service_argv || !service_envp)
 		_exit(125);
+	/* what is launch's own: this wait may be long, and exec closes the rest */
 	fd_close(&l->channel);
 	fd_close(&l->state);
 	fd_close(&l->root);
@@ -264,10 +236,11 @@ void service_run(struct launch *l)
 		if (r >= 0)
 			continue;
 		reply.err = r;
+		reply.step = steps[i].step;
 		snprintf(reply.text, sizeof(reply.text), "%s: %.100s: %s", steps[i].name,
 			service_argv[0], strerror(-r));
 		channel_send(l->init_channel, INIT_REPLY, 0, &reply, sizeof(reply), NULL, 0);
-		_exit(r == -ENOENT ? 127 : 126);
+		_exit(steps[i].step == SPAWN_EXEC && r == -ENOENT ? 127 : 126);
 	}
 	_exit(126);
 }

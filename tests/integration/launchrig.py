@@ -76,7 +76,7 @@ class Launch:
     """One launch. result is (outcome, errno, pid, warnings, step, text)."""
 
     def __init__(self, base, conf, name="lt", flags=DEFAULT_SECCOMP, prefix=(), env=(), trace=False,
-                 cgroup=None, mangle=None):
+                 cgroup=None, mangle=None, kind=initrig.NO, mode=initrig.IN_PLACE):
         self.state = os.path.join(base, "state-" + name)
         os.makedirs(self.state, 0o700, exist_ok=True)
         self.name, self.flags, self.fds, self.output = name, flags, {}, {}
@@ -84,7 +84,7 @@ class Launch:
         text = conf if isinstance(conf, (bytes, str)) else json.dumps(conf)
         with open(os.path.join(self.state, "config.json"), "wb") as f:
             f.write(text if isinstance(text, bytes) else text.encode())
-        self._settings(base)
+        self._settings(base, kind, mode)
         if mangle:
             mangle(self.state)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -105,12 +105,12 @@ class Launch:
         if self.outcome != OK and INIT_PIDFD in self.fds:
             self._reap()
 
-    def _settings(self, base):
+    def _settings(self, base, kind, mode):
         codes = bytearray(32)
         codes[0] = 1
         data = SETTINGS.pack(
             SETTINGS_MAGIC, 1, SETTINGS.size, self.name.encode(), b"local", self.flags,
-            signal.SIGTERM, 10000000, initrig.NO, initrig.IN_PLACE, 0, 0, 100000, 60000000, 200, 0,
+            signal.SIGTERM, 10000000, kind, mode, 0, 0, 100000, 60000000, 200, 0,
             10000000, 0, 0, 3, 0, bytes(codes), 0, 4, 1 << 24, self.cgroup.encode(),
             base.encode(), base.encode(), 0)
         with open(os.path.join(self.state, "settings"), "wb") as f:

@@ -199,6 +199,22 @@ def test_sysctl_rlimits_and_oom_score(base):
     assert rig.read("/proc/sys/kernel/shmmax") == before
 
 
+def test_low_limits_are_the_services_not_inits(base):
+    conf = sh("ulimit -Hf; ulimit -Hn; ulimit -Ht; sleep 60")
+    conf["process"]["rlimits"] = [{"type": f"RLIMIT_{n}", "soft": v, "hard": v} for n, v in
+                                  (("FSIZE", 0), ("NOFILE", 10), ("CPU", 1))]
+    with lr.Launch(base, conf) as l:
+        l.start()
+        ours, inits = (dict(re.findall(r"^(Max .*?)  +(.*)", t, re.M)) for t in
+                       (rig.read("/proc/self/limits"), l.proc("limits")))
+        assert ours == inits
+        rig.eventually(lambda: select.select([l.output[1]], [], [], 0)[0])
+        assert os.read(l.output[1], 100).split()[0] == b"0"
+        service = rig.read(f"/proc/{l.service}/limits")
+        for name, value in (("file size", 0), ("open files", 10), ("cpu time", 1)):
+            assert re.search(rf"Max {name} +{value} +{value} ", service), service
+
+
 def test_limit_above_the_hosts_is_a_warning(base):
     conf = sh("ulimit -Hn")
     conf["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 99, "hard": 1 << 40}]
@@ -268,6 +284,46 @@ def test_device_rules(base):
     assert "can't open '/tmp/mem'" in err, (out, err)
 
 
+@pytest.mark.release  # strace and the leak sanitizer exclude each other
+@pytest.mark.parametrize("error", ["EINVAL", "EPERM"])
+def test_device_rules_do_not_fail_open(base, error):
+    """A kernel that takes no program: the v1 controller, or no start with CAP_MKNOD."""
+    conf = sh("mknod /tmp/mem c 1 1; cat /tmp/mem; echo x > /dev/null && echo null")
+    for k in ("bounding", "permitted", "effective"):
+        conf["process"]["capabilities"][k].append("CAP_MKNOD")
+    strace = [shutil.which("strace"), "-qq", "-o", "/dev/null", "-D", "-e",
+              f"inject=bpf:error={error}"]
+    with lr.Launch(base, conf, prefix=strace) as l:
+        if any("devices" in names for _, names in rig.cgroup_roots()):
+            assert l.outcome == lr.OK and l.warnings == 0, l.result
+            _, out, err = l.run()
+            assert "can't open '/tmp/mem'" in err and out == "null\n", (out, err)
+        else:
+            assert (l.outcome, l.step) == (lr.FAILED, "device-rules") and "CAP_MKNOD" in l.text
+
+
+def test_blanket_device_rule(base):
+    conf = sh("mknod /tmp/mem c 1 1; cat < /tmp/mem | true; echo $?; : < /tmp/mem && echo open",
+              linux__resources={"devices": [{"allow": False, "access": "rwm"},
+                                            {"allow": True, "type": "a"}]})
+    for k in ("bounding", "permitted", "effective"):
+        conf["process"]["capabilities"][k] += ["CAP_MKNOD", "CAP_SYS_RAWIO"]
+    with lr.Launch(base, conf) as l:
+        assert l.outcome == lr.OK, l.result  # the verifier takes it
+        l.run()
+
+
+def test_device_nodes_stay_in_our_dev(base):
+    conf = sh("ls -l /dev/a/b/null; echo x > /dev/a/b/null && echo written", linux__devices=[
+        {"path": "/dev/a/b/null", "type": "c", "major": 1, "minor": 3}])
+    with lr.Launch(base, conf) as l:
+        assert l.outcome == lr.OK and "written" in l.run()[1]
+    for path in ("/dev/null/x", "/dev/a/../../x"):
+        conf["linux"]["devices"] = [{"path": path, "type": "c", "major": 1, "minor": 3}]
+        with lr.Launch(base, conf) as l:
+            assert l.outcome != lr.OK and not l.fds, l.result
+
+
 # ---- user namespace ----
 
 def test_userns_with_idmapped_rootfs(base):
@@ -319,6 +375,48 @@ def test_host_root_readonly(base):
     conf["root"] = {"path": "/", "readonly": True}
     _, out, _, _ = good(base, conf, flags=lr.HOST_ROOT)
     assert out == "ro\ntmp\n"
+
+
+# ---- what init may empty between two runs ----
+
+def dirty_run(base, conf, **kw):
+    """One run in mode auto that leaves something behind; its record."""
+    with lr.Launch(base, conf, kind=initrig.ALWAYS, mode=initrig.AUTO, **kw) as l:
+        l.start()
+        next(True for verb, _, _ in l.packets() if verb == initrig.RECORDED)
+        return l.record()
+
+
+def test_volumes_over_our_tmpfs_are_never_emptied(base):
+    """Each place that is a tmpfs of ours by default, with a volume over it or below it."""
+    over = ["/home", "/tmp", "/var/lib", "/root", "/dev/shm", "/dev/mqueue", "/run/below"]
+    mounts = []
+    for i, target in enumerate(over):
+        source = os.path.join(base, f"volume{i}")
+        os.makedirs(os.path.join(source, "closed"))
+        with open(os.path.join(source, "file"), "w") as f:
+            f.write("the host's")
+        os.chmod(os.path.join(source, "closed"), 0o500)
+        mounts.append({"destination": target, "type": "bind", "source": source,
+                       "options": ["bind"]})
+    conf = lr.config(["/bin/sh", "-c", "touch /run/left; exit 1"], root={"path": "/"}, mounts=mounts)
+    end = dirty_run(base, conf, flags=lr.HOST_ROOT)
+    assert end["flags"] & initrig.F_SCRUBBED and end["verdict"] == initrig.GO_IN_PLACE, end
+    for i in range(len(over)):
+        source = os.path.join(base, f"volume{i}")
+        assert sorted(os.listdir(source)) == ["closed", "file"]
+        assert os.stat(os.path.join(source, "closed")).st_mode & 0o777 == 0o500
+
+
+@pytest.mark.parametrize("target, left", [("/scratch", "/scratch"), ("/var/run", "/run")],
+                         ids=["plain", "symlink"])
+def test_our_tmpfs_are_emptied(base, target, left):
+    os.makedirs(f"{base}/rootfs/var")
+    os.makedirs(f"{base}/rootfs/run")
+    os.symlink("../run", f"{base}/rootfs/var/run")
+    end = dirty_run(base, sh(f"mkdir {left}/d; touch {left}/d/f; exit 1", mounts=[
+        {"destination": target, "type": "tmpfs", "source": "tmpfs"}]))
+    assert end["flags"] & initrig.F_SCRUBBED and end["verdict"] == initrig.GO_IN_PLACE, end
 
 
 # ---- terminal, stdin ----
@@ -380,6 +478,52 @@ def test_without_init_no_start_no_service(base):
         assert l._drain(l.fds[lr.HELD_STDOUT]) == b""
 
 
+def test_without_init_the_failed_step_is_told(base):
+    with lr.Launch(base, sh("true", process__cwd="/no/such"), flags=lr.NO_INIT) as l:
+        l.start()
+        _, body, _ = next(l.packets())
+        err, step, text = struct.unpack("=iI240s", body)
+        assert err == -2 and step == initrig.SPAWN_CWD and text.startswith(b"cwd: "), (step, text)
+        assert l._reap() == 126
+
+
+# ---- what is told ----
+
+def test_warnings_that_do_not_fit_are_counted_and_logged(base):
+    conf = sh("true")
+    for i in range(40):
+        conf["linux"][f"member{i:02}-with-a-long-name"] = "x"
+    with lr.Launch(base, conf) as l:
+        assert l.outcome == lr.OK and l.warnings == 40, l.result
+        *lines, last = l.text.split("\n")
+        assert last == f"and {40 - len(lines)} more (shim.log)" and len(lines) > 3
+        assert all(f"member{i:02}" in l.log() for i in range(40))
+
+
+@pytest.mark.parametrize("words, changes", [
+    ("cpu.burst", {"linux__resources": {"cpu": {"burst": 1}}}),
+    ("cpu.period", {"linux__resources": {"cpu": {"period": 100000}}}),
+    ("rootfsPropagation", {"linux__rootfsPropagation": "shared"}),
+    ("not done for /dev", {"mounts": [{"destination": "/dev", "type": "tmpfs",
+                                       "options": ["uid=5", "size=65536k", "mode=755"]}]})],
+    ids=lambda v: v if isinstance(v, str) else "")
+def test_what_has_no_effect_is_a_warning(base, words, changes):
+    with lr.Launch(base, sh("true", **changes)) as l:
+        assert l.outcome == lr.OK and l.warnings == 1 and words in l.text, l.result
+
+
+def test_sysctl_of_the_host_through_a_joined_namespace(base):
+    conf = sh("true", linux__sysctl={"kernel.shmmax": "65536"})
+    for n in conf["linux"]["namespaces"]:
+        if n["type"] == "ipc":
+            n["path"] = "/proc/self/ns/ipc"
+    before = rig.read("/proc/sys/kernel/shmmax")
+    with lr.Launch(base, conf) as l:
+        assert (l.outcome, l.step) == (lr.FAILED, "join-namespaces"), l.result
+        assert "kernel/shmmax" in l.text
+    assert rig.read("/proc/sys/kernel/shmmax") == before
+
+
 # ---- what is refused ----
 
 BAD = [
@@ -408,6 +552,18 @@ BAD = [
     (lr.config(["x"], linux__resources={"memory": {"limit": 1}}), "memory.limit"),
     (lr.config(["x"], ociVersion="0.1"), "ociVersion"),
     (lr.config(["x"], linux__uidMappings=IDS), "user namespace"),
+    (lr.config(["x"], linux__resources={"devices": [
+        {"allow": True, "major": 1, "minor": 3, "access": "rwm"}]}), "means all devices"),
+    (lr.config(["x"], linux__resources={"devices": [
+        {"allow": True, "type": "a", "access": "r"}]}), "devices[0].type"),
+    (lr.config(["x"], linux__devices=[{"path": "/dev/fd/5/x", "type": "c", "major": 1, "minor": 3}]),
+     "no place for nodes"),
+    (lr.config(["x"], mounts=[{"destination": "/x", "type": "bind", "source": "/usr",
+                               "uidMappings": IDS}]), "id-mapped"),
+    (lr.config(["x"], mounts=[{"destination": "/dev", "type": "tmpfs", "options": ["nodev"]}]),
+     "nodev"),
+    (lr.config(["x"], linux__cgroupsPath="system.slice:x:y"), "cgroupsPath"),
+    (lr.config(["x"], linux__cgroupsPath="relative"), "cgroupsPath"),
 ]
 
 

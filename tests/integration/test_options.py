@@ -364,3 +364,90 @@ def test_seccomp_refuses(hf):
     assert hf.run("--", "/usr/bin/unshare", "--user", "true").returncode != 0
     shown = hf.show()
     assert shown["status"]["Seccomp"] == "2" and shown["status"]["Seccomp_filters"] == "1"
+
+
+def test_a_long_name_gives_a_shorter_host_name(hf):
+    name = "x" * 63 + "-" + "y" * 12
+    assert len(name) == 76
+    assert hf.show("--name", name)["hostname"] == "x" * 63
+    name = "z" * 76
+    assert hf.show("--name", name)["hostname"] == "z" * 64
+
+
+def test_no_pids_limit(hf):
+    c = hf.start("--pids-limit", "0", "--memory", "64M", "--", hf.torture, "stamp")
+    group, _ = c.cgroup("pids")
+    assert read(f"{group}/pids.max", "max\n") == "max\n"
+
+
+def test_null_in_a_bundle_counts_as_absent(hf, rootfs):
+    bundle = bundle_of(hf, rootfs, env=None, args=["/bin/sh", "-c", "echo fine $A"])
+    path = os.path.join(bundle, "config.json")
+    config = json.loads(read(path))
+    config["mounts"] = None
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(config, f)
+    out = hf.run("--bundle", bundle, "-e", "A=b", "--tmpfs", "/tmp")
+    assert out.stdout == "fine b\n", out.stderr
+
+
+@pytest.mark.parametrize("option", [("--network", "none"), ("--userns", "auto")],
+                         ids=["network", "userns"])
+def test_null_as_a_namespaces_type(hf, rootfs, option):
+    bundle = bundle_of(hf, rootfs)
+    path = os.path.join(bundle, "config.json")
+    config = json.loads(read(path))
+    config["linux"]["namespaces"].append({"type": None})
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(config, f)
+    out = hf.run("--bundle", bundle, *option)
+    assert out.returncode == 64 and "namespaces" in out.stderr, (out.returncode, out.stderr)
+    assert hf.containers() == []
+
+
+def test_capabilities_of_a_bundle_are_edited(hf, rootfs):
+    kill, bind, net_raw = 1 << 5, 1 << 10, 1 << 13
+    both = ["CAP_KILL", "CAP_NET_BIND_SERVICE"]
+    bundle = bundle_of(hf, rootfs, capabilities={
+        k: both for k in ("bounding", "effective", "permitted", "inheritable", "ambient")})
+
+    def sets(*options):
+        out = hf.run("--bundle", bundle, *options)
+        assert out.returncode == 0, out.stderr
+        shown = json.loads(out.stdout)
+        return [caps(shown, k) for k in ("CapBnd", "CapAmb", "CapInh", "CapEff")]
+    assert sets() == [kill | bind] * 4
+    assert sets("--cap-drop", "NET_BIND_SERVICE") == [kill] * 4
+    assert sets("--cap-add", "NET_RAW") == [kill | bind | net_raw] + [kill | bind] * 3
+    assert sets("--cap-drop", "ALL", "--cap-add", "NET_RAW") == [net_raw, 0, 0, 0]
+
+
+def test_the_bundles_cgroup_path_is_checked(hf, rootfs):
+    bundle = bundle_of(hf, rootfs)
+    path = os.path.join(bundle, "config.json")
+    config = json.loads(read(path))
+    config["linux"]["cgroupsPath"] = "/../up"
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(config, f)
+    out = hf("run", "--bundle", bundle)
+    assert out.returncode == 64 and "/../up" in out.stderr
+
+
+def test_what_is_masked_by_default(hf):
+    """config.json leaves the lists to the launcher."""
+    out = hf.shell(script="cat /proc/keys /proc/timer_list | wc -c; ls /sys/firmware | wc -l; "
+                   "echo 1 > /proc/sys/vm/drop_caches 2>/dev/null || echo refused")
+    assert out.split() == ["0", "0", "refused"]
+
+
+@pytest.mark.quick
+def test_every_option_is_in_the_man_page(hf):
+    path = os.path.join(os.path.dirname(__file__), "../../docs/holdfast.1.scd")
+    page = re.search(r"^# OPTIONS OF RUN$(.*?)^# ", read(path), re.M | re.S).group(1)
+    heads = "\n".join(x for x in page.splitlines() if x.startswith("*"))
+    described = set(re.findall(r"\*(--?[a-z-]+)\*", heads))
+    listed = hf.ok("run", "--help").stdout.partition("Options:\n")[2]
+    known = set()
+    for letter, name in re.findall(r"^  (?:-(\w), |    )--([a-z-]+)", listed, re.M):
+        known |= {f"--{name}"} | ({f"-{letter}"} if letter else set())
+    assert len(known) > 40 and known == described, known ^ described

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+import journal
 from rig import alive, eventually, kill, scaled
 
 
@@ -191,3 +192,47 @@ def test_how_fast_it_is_back(hf, measured):
         times.append((time.monotonic() - start) * 1000)
     measured(f"shim killed {len(times)} times: a new one after {sorted(times)[len(times) // 2]:.1f}"
              " ms (median, seen from outside)")
+
+
+def test_terminal_without_init_goes_on(hf):
+    """What tells the shim that such a service runs is said once, to a shim that may be dead by now."""
+    c = hf.start("-t", "--init", "none", "--", hf.torture, "lines", "0", "500",
+                 service=False)
+    eventually(lambda: c.raw())
+    for _ in range(3):
+        old, size = c.shim, len(c.raw())
+        kill(old, signal.SIGKILL)
+        next_shim(c, old)
+        eventually(lambda: len(c.raw()) > size, 10, "output after the shim's death")
+    c.stop("-t", "1")
+    exactly(numbered(c.raw().decode().replace("\r", "")))
+
+
+def test_a_crash_storm_without_pause(hf, tmp_path):
+    """Runs that come faster than a new shim: pipes are reused, and still no line is lost."""
+    (tmp_path / "n").write_text("0\n")
+    script = "read n < /v/n; n=$((n + 1)); echo $n > /v/n; printf '%08d\\n' $n; exit 1"
+    c = hf.start("--restart", "always", "--restart-delay", "0", "--restart-mode", "in-place",
+                 "--volume", f"{tmp_path}:/v", "--", "/bin/sh", "-c", script, service=False)
+    for _ in range(scaled(10, 200)):
+        old = eventually(lambda: c.shim)
+        time.sleep(0.02)  # lets the storm go on for a while
+        kill(old, signal.SIGKILL)
+        next_shim(c, old)
+    c.stop(timeout=60)
+    lines = numbered(c.raw().decode())
+    exits = [r for r in journal.read(c.state_dir) if r.kind in (journal.EXITED, journal.EXIT_GAP)]
+    # the last run may have been stopped before it said its number
+    assert len(lines) > 20 and 0 <= sum(r.count() for r in exits) - len(lines) <= 1
+    exactly(lines)
+
+
+def test_journal_of_a_dead_shim_is_acknowledged(hf):
+    """Killed right after its last record: init waits for an acknowledgement that only a successor gives."""
+    for _ in range(scaled(5, 100)):
+        c = hf.start("--", "/bin/sh", "-c", "exit 3", service=False)
+        old = c.shim
+        if old:
+            kill(old, signal.SIGKILL)
+        assert c.wait_end() == 3
+        c.rm()

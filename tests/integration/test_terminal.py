@@ -122,7 +122,7 @@ def test_the_size_follows(hf, terminal):
 def test_the_callers_terminal_is_as_before(hf, terminal):
     t = terminal("run", "--rm", "-it", "--", "/bin/sh", "-c", "echo ready; read x")
     t.expect("ready")
-    assert termios.tcgetattr(t.master) != t.before, "raw while attached"
+    eventually(lambda: termios.tcgetattr(t.master) != t.before, 10, "raw mode while attached")
     t.type("\r")
     assert t.end() == 0
     assert termios.tcgetattr(t.master) == t.before
@@ -159,3 +159,15 @@ def test_without_i_stdin_is_empty(hf):
 def test_stdin_without_init(hf):
     out = hf.run("-i", "--init", "none", "--", hf.torture, "echo", input="a\nb\n")
     assert out.stdout == "a\nb\neof\n"
+
+
+@pytest.mark.quick
+def test_logs_on_a_terminal_show_control_characters(hf, terminal):
+    text = r"a\033[2Jb\233c\302\233d\303\251 good\rbad\n"
+    c = hf.start("--", "/bin/sh", "-c", f"printf '{text}'", service=False)
+    assert c.wait_end() == 0
+    t = terminal("logs", c.name)
+    assert t.end() == 0
+    assert t.text == "a^[[2Jb\\x9bc\\xc2\\x9bd\u00e9 good^Mbad\r\n"
+    raw = subprocess.run([TOOL, "logs", c.name], env=hf.env(), capture_output=True, check=True)
+    assert raw.stdout == b"a\x1b[2Jb\x9bc\xc2\x9bd\xc3\xa9 good\rbad\n" == c.raw()

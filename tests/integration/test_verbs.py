@@ -1,7 +1,11 @@
 """stop, kill, wait, rm, restart, ps, logs, check."""
 
+import ctypes
+import errno
+import os
 import re
 import signal
+import struct
 import time
 
 import pytest
@@ -185,3 +189,129 @@ def test_help(hf, verb):
 
 def test_version(hf):
     assert re.match(r"holdfast \d+\.\d+\.\d+", hf.ok("version").stdout)
+
+
+def test_stop_ends_it_even_if_init_is_stopped(hf):
+    """An init that can't answer: everything is killed after a second, and no policy brings it back."""
+    c = hf.start("--restart", "always", "--", hf.torture, "stamp")
+    init = c.init
+    kill(init, signal.SIGSTOP)
+    c.stop(timeout=30)
+    assert not alive(init)
+    assert "Exited" in c.ps()
+
+
+def test_stop_twice_without_init_kills_after_the_grace(hf):
+    c = hf.start("--init", "none", "--", hf.torture, "ignore", service=False)
+    service = eventually(lambda: c.init)
+    first = hf.popen("stop", "-t", "2", c.name)
+    second = hf.popen("stop", "-t", "2", c.name)
+    assert first.wait(20) == 0 and second.wait(20) == 0
+    assert not alive(service)
+
+
+def test_stop_during_a_fresh_starts_delay(hf):
+    c = hf.start("--restart", "always", "--restart-mode", "fresh", "--restart-delay", "1h", "--",
+                 "/bin/sh", "-c", "exit 4", service=False)
+    eventually(lambda: "estarting" in c.ps())
+    c.stop()
+    assert c.wait_end() == 4
+
+
+def test_a_later_launch_that_fails_deletes_nothing(hf, tmp_path):
+    """The first run worked; then what it mounts is gone. That is a failed run, not a failed create."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    c = hf.start("--restart", "on-failure", "--restart-mode", "fresh", "--restart-delay", "0",
+                 "--restart-budget", "2/1h", "--volume", f"{volume}:/v", "--", "/bin/sh", "-c",
+                 "echo once; while test -e /v; do sleep 0.01; test -e /v/go && exit 5; done",
+                 service=False)
+    c.wait_line("once")
+    (volume / "go").touch()
+    volume.rename(tmp_path / "elsewhere")
+    assert c.wait_end(30) == 125
+    assert c.lines()[0] == "once"
+
+
+@pytest.mark.quick
+def test_a_chosen_name_is_never_shortened(hf):
+    c = hf.start("--", hf.torture, "stamp", name=hf.name("web") + "-db")
+    for verb in (("stop",), ("kill",), ("restart",), ("rm", "-f"), ("logs",)):
+        out = hf(*verb, c.name[:-3])
+        assert out.returncode == 1 and c.name[:-3] in out.stderr, verb
+    assert c.service
+    out = hf.ok("run", "-d", "--", hf.torture, "stamp").stdout.strip()
+    assert hf("rm", "-f", out[:3]).returncode == 1
+    assert hf.ok("rm", "-f", out[:6]).stdout == out + "\n"
+    assert hf.containers() == [c.name]
+
+
+def orphaned(hf):
+    c = hf.start("--restart", "always", "--", hf.torture, "stamp")
+    keeper, shim = c.keeper, c.shim
+    kill(keeper, signal.SIGSTOP)  # it shall not revive the shim first
+    kill(shim, signal.SIGKILL)
+    kill(keeper, signal.SIGKILL)
+    eventually(lambda: not alive(keeper) and not alive(shim))
+    return c
+
+
+def test_wait_leaves_an_orphan_alone(hf):
+    c = orphaned(hf)
+    init, service = c.init, c.service
+    out = hf("wait", c.name)
+    assert out.returncode == 125 and "supervise" in out.stderr and c.name in out.stderr
+    assert alive(init) and alive(service)
+    assert "Orphaned" in c.ps()
+    c.stop()
+    eventually(lambda: not alive(init) and not alive(service))
+
+
+@pytest.mark.parametrize("at,what", [(0, b"not a journal at all"), (8, b"\xff\xff\0\0")],
+                         ids=["damaged", "other version"])
+def test_rm_of_what_nobody_can_read(hf, at, what):
+    c = orphaned(hf)
+    init, service, group = c.init, c.service, c.cgroup("memory")[0]
+    with open(f"{c.state_dir}/journal", "r+b") as f:
+        f.seek(at)
+        f.write(what)
+    assert "Damaged" in c.ps()
+    out = hf("rm", c.name)
+    assert out.returncode == 1 and "journal" in out.stderr
+    assert alive(init) and alive(service)
+    c.rm("-f")
+    assert not alive(init) and not alive(service)
+    assert not os.path.exists(group)
+    assert hf.containers() == [] and hf.files() == []
+
+
+def interrupted():
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_interrupt_before_the_start_leaves_nothing(hf):
+    """It is pending from the first instruction on."""
+    p = hf.popen("run", "-d", "--", hf.torture, "stamp", preexec_fn=interrupted)
+    out, err = p.communicate(timeout=20)
+    assert out == "" and p.returncode == -signal.SIGINT, (p.returncode, err)
+    assert hf.containers() == [] and hf.files() == []
+
+
+def no_inotify():
+    """A filter under which inotify_init1 says EMFILE, as on a host that has used up its instances."""
+    rows = [(0x20, 0, 0, 0), (0x15, 0, 1, 294), (0x06, 0, 0, 0x00050000 | errno.EMFILE),
+            (0x06, 0, 0, 0x7fff0000)]
+    code = b"".join(struct.pack("=HBBI", *r) for r in rows)
+    buf = ctypes.create_string_buffer(code)
+    prog = struct.pack("@HxxxxxxP", len(rows), ctypes.addressof(buf))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(22, ctypes.c_ulong(2), ctypes.c_char_p(prog), 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "seccomp")
+
+
+def test_a_failure_before_the_start_leaves_nothing(hf):
+    p = hf.popen("run", "--", hf.torture, "stamp", preexec_fn=no_inotify)
+    out, err = p.communicate(timeout=20)
+    assert p.returncode == 125 and "watch" in err, (p.returncode, err)
+    assert out == "" and hf.containers() == [] and hf.files() == []

@@ -19,9 +19,11 @@ ALLOWED = {
     # our own tmpfs for upper and /dev before anybody else can see it; the host's paths (volumes'
     # sources, /dev/null) with the user's rights to name them
     "shim/launch/layers.c": {"open", "stat", "mkdirat", "fchownat", "openat", "mknodat", "fchmodat",
-                             "faccessat", "symlinkat"},
-    "shim/launch/reader.c": {"access", "openat"},  # the host's LSMs; config.json in the state dir
-    "shim/launch/service.c": {"chdir", "execve"},  # inside the finished root, as the service
+                             "symlinkat"},
+    "shim/launch/places.c": {"readlinkat"},  # our own descriptor's name in our own procfs
+    # the host's LSMs; config.json in the state directory; that directory's own name
+    "shim/launch/reader.c": {"access", "openat", "readlink"},
+    "shim/launch/service.c": {"chdir"},  # inside the finished root, as the service
 }
 
 

@@ -74,10 +74,86 @@ static void test_policy(void **state)
 	assert_int_equal(p->success_signals, 1ULL << (SIGTERM - 1));
 	assert_int_equal(p->factor_pct, 150);
 	assert_int_equal(p->jitter_pct, 20);
-	assert_int_equal(parse(&run, ARGS("--restart-budget", "5/10m:slow", "true")), RUN_OK);
+	assert_int_equal(
+		parse(&run, ARGS("--restart", "no", "--restart-budget", "5/10m:slow", "true")),
+		RUN_OK);
 	assert_int_equal(p->budget_n, 5);
 	assert_int_equal(p->budget_window_usec, 600ULL * 1000000);
 	assert_int_equal(p->on_budget, BUDGET_SLOW);
+}
+
+/* The N of on-failure:N goes with its policy; a budget of its own stays. */
+static void test_budget_of_retries(void **state)
+{
+	struct run run;
+	const struct policy_conf *p = &run.settings.policy;
+
+	assert_int_equal(
+		parse(&run, ARGS("--restart", "on-failure:3", "--restart", "always", "true")),
+		RUN_OK);
+	assert_int_equal(p->kind, RESTART_ALWAYS);
+	assert_int_equal(p->budget_n, 0);
+	assert_int_equal(p->budget_window_usec, 0);
+	assert_int_equal(
+		parse(&run, ARGS("--restart-budget", "5/1h:slow", "--restart", "always", "true")),
+		RUN_OK);
+	assert_int_equal(p->budget_n, 5);
+	assert_int_equal(p->on_budget, BUDGET_SLOW);
+	assert_int_equal(parse(&run, ARGS("--restart", "on-failure:3", "--restart-budget", "5/1h",
+					     "--restart", "on-failure", "true")),
+		RUN_OK);
+	assert_int_equal(p->budget_n, 5);
+}
+
+static void test_pids_limit(void **state)
+{
+	struct cghier without = {0}, with = {.at[CG_PIDS] = {.root = "/pids"}};
+	struct run run;
+
+	assert_int_equal(parse(&run, ARGS("true")), RUN_OK);
+	assert_false(run_degrade(&run, &with));
+	assert_false(run.spec.pids_set);
+	assert_true(run_degrade(&run, &without));
+	assert_true(run.spec.pids_set);
+	assert_int_equal(run.spec.pids, 0);
+	assert_int_equal(parse(&run, ARGS("--pids-limit", "7", "true")), RUN_OK);
+	assert_false(run_degrade(&run, &without));
+	assert_int_equal(run.spec.pids, 7);
+	assert_int_equal(parse(&run, ARGS("--pids-limit", "0", "true")), RUN_OK);
+	assert_false(run_degrade(&run, &without));
+	assert_true(run.spec.pids_set);
+	assert_int_equal(run.spec.pids, 0);
+}
+
+static void test_hostname_of_a_long_id(void **state)
+{
+	char name[SPEC_HOSTNAME_MAX + 1], id[ID_MAX + 1];
+
+	memset(id, 'a', sizeof(id));
+	id[ID_MAX] = '\0';
+	spec_hostname(id, name);
+	assert_int_equal(strlen(name), SPEC_HOSTNAME_MAX);
+	id[63] = '-';
+	spec_hostname(id, name);
+	assert_int_equal(strlen(name), 63);
+	spec_hostname("web", name);
+	assert_string_equal(name, "web");
+}
+
+static void test_cgroup_paths(void **state)
+{
+	static const char *const bad[] = {"", "/", "a/b", "/a..b", "/../x", "/a/..", "//a", "/a/",
+		"/a//b", "/./a", "/a/.", "slice:a:b"};
+	char path[300] = "/";
+
+	for (size_t i = 0; i < array_size(bad); i++)
+		assert_false(spec_cgroup_ok(bad[i]));
+	assert_true(spec_cgroup_ok("/a"));
+	assert_true(spec_cgroup_ok("/a.b/.c/d.scope"));
+	memset(path + 1, 'a', 254);
+	assert_true(spec_cgroup_ok(path));
+	path[255] = 'a';
+	assert_false(spec_cgroup_ok(path));
 }
 
 static void test_mounts(void **state)
@@ -120,6 +196,8 @@ static void test_refusals(void **state)
 		{{"--userns", "100"}, "--userns", "100"},
 		{{"--userns", "0:65536"}, "--userns", "0:65536"},
 		{{"--userns", "4294967000:65536"}, "--userns", "4294967000"},
+		{{"--userns", "000000000000000001000000:65536"}, "--userns", "00000"},
+		{{"--userns", "10000000000000000000000000:65536"}, "--userns", "100000"},
 		{{"--restart", "on-failure:0"}, "--restart", "on-failure:0"},
 		{{"--restart", "always:3"}, "--restart", "always:3"},
 		{{"--restart-budget", "257/1h"}, "--restart-budget", "257/1h"},
@@ -127,10 +205,23 @@ static void test_refusals(void **state)
 		{{"--restart-budget", "5/"}, "--restart-budget", "5/"},
 		{{"--restart-factor", "0.5"}, "--restart-factor", "0.5"},
 		{{"--restart-jitter", "51"}, "--restart-jitter", "51"},
+		{{"--restart-jitter", "00000001000%"}, "--restart-jitter", "00000001000%"},
+		{{"--restart-budget", "0000000000000000000000005000/1h"}, "--restart-budget",
+			"0000"},
+		{{"--restart-delay", "1s"}, "--restart-delay", "--restart always"},
+		{{"--restart-max-delay=1s"}, "--restart-max-delay", "--restart always"},
+		{{"--restart-mode", "fresh"}, "--restart-mode", "--restart always"},
+		{{"--restart-jitter", "5"}, "--restart-jitter", "--restart always"},
+		{{"--restart-factor", "2"}, "--restart-factor", "--restart always"},
+		{{"--restart-budget", "5/1h"}, "--restart-budget", "--restart always"},
+		{{"--init=none", "--oom-policy=stop"}, "--oom-policy", "--init none"},
+		{{"--init=none", "--oom-policy", "continue"}, "--oom-policy", "continue"},
 		{{"--success-exit-status", "0,256"}, "--success-exit-status", "256"},
 		{{"--cap-add", "NOTHING"}, "--cap-add", "NOTHING"},
 		{{"--hostname", "a b"}, "--hostname", "a b"},
 		{{"--cgroup", "a/b"}, "--cgroup", "a/b"},
+		{{"--cgroup", "/"}, "--cgroup", "/"},
+		{{"--cgroup", "/a..b"}, "--cgroup", "/a..b"},
 		{{"--name", "../x"}, "../x", "name"},
 		{{"--init", "none", "--restart-mode=in-place"}, "--restart-mode", "--init none"},
 	};
@@ -161,6 +252,10 @@ int main(void)
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_spellings),
 		cmocka_unit_test(test_policy),
+		cmocka_unit_test(test_budget_of_retries),
+		cmocka_unit_test(test_pids_limit),
+		cmocka_unit_test(test_hostname_of_a_long_id),
+		cmocka_unit_test(test_cgroup_paths),
 		cmocka_unit_test(test_mounts),
 		cmocka_unit_test(test_refusals),
 	};

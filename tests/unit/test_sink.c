@@ -2,6 +2,7 @@
 #include "tests/unit/scratch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -159,11 +160,39 @@ static void exactly_once_over_kills(void **state)
 
 #define in_scratch(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
 
+/* The next segments' names are taken by directories, so they can't be opened: bytes go on into the
+ * old one. */
+static void a_failed_rotation_overwrites_nothing(void **state)
+{
+	const struct settings small = {.log_max_bytes = 4096, .log_max_files = 3};
+	const struct scratch *dir = *state;
+	char block[4096], got[3 * 4096], name[LOG_NAME_MAX];
+	struct sink s;
+	int pipes[2];
+
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+	assert_int_equal(sink_open(&s, dir->fd, LOG_STDOUT, &small), 0);
+	for (uint64_t base = 4096; base <= 8192; base += 4096) {
+		log_segment_name(name, LOG_STDOUT, base, "raw");
+		assert_int_equal(mkdirat(dir->fd, name, 0700), 0);
+	}
+	for (int i = 0; i < 3; i++) {
+		memset(block, 'a' + i, sizeof(block));
+		assert_int_equal(write_and_splice(&s, pipes, block, sizeof(block)), 4096);
+	}
+	assert_int_equal(pread(s.raw, got, sizeof(got), 0), sizeof(got));
+	assert_true(got[0] == 'a' && got[4096] == 'b' && got[8192] == 'c');
+	sink_close(&s);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		in_scratch(moves_and_resumes),
 		in_scratch(rotates_and_forgets_the_oldest),
+		in_scratch(a_failed_rotation_overwrites_nothing),
 		in_scratch(index_tells_runs_and_gaps),
 		in_scratch(exactly_once_over_kills),
 	};

@@ -1,0 +1,39 @@
+#include "shim/launch/sysctl.h"
+
+#include <sched.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "ipc/base/mem.h"
+
+static const struct sysctl_rule {
+	const char *prefix;
+	bool whole;
+	uint64_t ns;
+} rules[] = {
+	{"net/", false, CLONE_NEWNET},
+	{"kernel/shm", false, CLONE_NEWIPC},
+	{"kernel/msg", false, CLONE_NEWIPC},
+	{"kernel/sem", true, CLONE_NEWIPC},
+	{"kernel/auto_msgmni", true, CLONE_NEWIPC},
+	{"fs/mqueue/", false, CLONE_NEWIPC},
+	{"kernel/domainname", true, CLONE_NEWUTS},
+};
+
+uint64_t sysctl_namespace(const char *path)
+{
+	for (size_t i = 0; i < array_size(rules); i++) {
+		const struct sysctl_rule *r = &rules[i];
+
+		if (r->whole ? strcmp(path, r->prefix) == 0
+			     : strncmp(path, r->prefix, strlen(r->prefix)) == 0)
+			return r->ns;
+	}
+	return 0;
+}
+
+const char *namespace_name(uint64_t type)
+{
+	return type == CLONE_NEWNET ? "net" : type == CLONE_NEWIPC ? "ipc" : "uts";
+}
