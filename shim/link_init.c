@@ -284,6 +284,15 @@ static void channel_closed(struct shim *s)
 	link_keeper_drop(s, HELD_INIT_CHANNEL, 0);
 }
 
+/* PID 1 has ended and all that it said is handled. Without init a service that was quick may be
+ * told dead before its channel is told closed: it has run all the same. */
+void link_init_ended(struct shim *s)
+{
+	if (!shim_has_init(s) && !s->start_errno && s->phase == PHASE_STARTING && s->shared)
+		link_init_service_up(s);
+	shim_event(s, LIFE_ON_INIT_GONE);
+}
+
 /* Without init: the service's exec has succeeded. */
 void link_init_service_up(struct shim *s)
 {
@@ -345,7 +354,7 @@ static void on_reap_timer(struct loop_timer *t)
 	while (link_init_drain(s))
 		;
 	exits_read(s, EXITS_ALL);
-	shim_event(s, LIFE_ON_INIT_GONE);
+	link_init_ended(s);
 }
 
 static pid_t parent_of(pid_t pid)

@@ -179,7 +179,7 @@ static void on_reaped(struct shim *s, struct packet *p)
 		while (link_init_drain(s)) /* what it said comes before its end */
 			;
 		exits_read(s, EXITS_ALL);
-		shim_event(s, LIFE_ON_INIT_GONE);
+		link_init_ended(s);
 	}
 	link_keeper_send(s, KEEPER_REAP_ACK, &ack, sizeof(ack), -1);
 }

@@ -90,7 +90,8 @@ void link_init_watch(struct shim *s, int pidfd);
 bool link_init_drain(struct shim *s); /* handles what waits on the channel; true: more may wait */
 int link_init_send(struct shim *s, uint16_t verb, uint64_t tag, const void *body, size_t len);
 void link_init_service_up(struct shim *s); /* --init none */
-void link_init_terminal(struct shim *s);   /* the terminal's output goes on (a new shim) */
+void link_init_ended(struct shim *s);
+void link_init_terminal(struct shim *s); /* the terminal's output goes on (a new shim) */
 void link_init_forget(struct shim *s);
 void link_init_sync(struct shim *s);	      /* a new shim: hear everything again, in order */
 int link_init_map(struct shim *s, int memfd); /* takes over memfd */

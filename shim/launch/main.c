@@ -79,6 +79,8 @@ static int report(struct launch *l, uint32_t outcome, int err, const char *step,
 		.warnings = l->warned,
 	};
 
+	/* the service's end must be the only one: its closing says that the exec has succeeded */
+	fd_close(&l->init_channel);
 	snprintf(r.step, sizeof(r.step), "%s", step);
 	snprintf(r.text, sizeof(r.text), "%s", text);
 	return channel_send(l->channel, LAUNCH_RESULT, l->nonce, &r, sizeof(r), NULL, 0);
