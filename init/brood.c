@@ -48,12 +48,6 @@ void brood_complain(const char *what, int err)
 		return; /* nobody listens: there is nobody to tell */
 }
 
-void brood_init(struct brood *b)
-{
-	b->status_seq =
-		0; /* the rest is zero as the kernel gave it: not one page is touched for it */
-}
-
 static struct brood_child *find_pid(struct brood *b, pid_t pid)
 {
 	for (unsigned i = 0; i < KEEPER_CHILDREN_MAX; i++)

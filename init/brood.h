@@ -23,8 +23,6 @@ struct brood {
 
 enum brood_event { BROOD_NONE, BROOD_SHIM, BROOD_LAUNCH, BROOD_OTHER };
 
-void brood_init(struct brood *b);
-
 /* Forks and execs `exe` as {name, id}; fds[i] becomes descriptor 3 + i, nothing else is inherited
  * but stdio. 0 or -errno. */
 int brood_spawn(struct brood *b, enum child_kind kind, uint64_t nonce, int exe, const char *name,

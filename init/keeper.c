@@ -25,8 +25,9 @@
 #define BACKOFF_FIRST_USEC (10 * USEC_PER_MSEC)
 #define BACKOFF_MAX_USEC   (5 * USEC_PER_SEC)
 
-/* What is always in use comes first, then the tables, of which mostly only the beginning is: pages
- * that are never written cost nothing. */
+/* In the order of its pages: what is always in use and the beginning of a packet lie in the first;
+ * the store is filled from its end, the brood from its beginning, so that what they mostly hold
+ * lies in one more. Pages that are never written cost nothing. */
 struct keeper {
 	const char *id;
 	int signals, listener;
@@ -42,9 +43,9 @@ struct keeper {
 	struct launch_req
 		next_launch; /* asked for while the one before was still ending; nonce 0: none */
 	struct launch_result result; /* of launch.nonce, once have_result */
+	struct packet packet;
 	struct store store;
 	struct brood brood;
-	struct packet packet;
 };
 
 static struct keeper keeper; /* zero until boot: not one page of the file's data */
@@ -220,7 +221,7 @@ static bool tell(void)
 	if (!keeper.hello_told && tell_hello() < 0)
 		return true;
 	keeper.hello_told = true;
-	for (unsigned i = 0; i < STORE_MAX; i++) {
+	for (unsigned i = STORE_MAX; i-- > 0;) {
 		struct store_slot *slot = &keeper.store.slots[i];
 
 		if (!slot->name.kind || slot->told)
@@ -547,7 +548,6 @@ int main(int argc, char **argv)
 		return 64;
 	keeper.id = argv[1];
 	prctl(PR_SET_NAME, "holdfast-keeper"); /* exec by descriptor leaves another name there */
-	brood_init(&keeper.brood);
 	r = boot();
 	if (r < 0) {
 		brood_complain("cannot boot", -r);

@@ -5,7 +5,7 @@
 
 struct store_slot *store_find(struct store *s, uint32_t kind, uint64_t key)
 {
-	for (unsigned i = 0; i < STORE_MAX; i++)
+	for (unsigned i = STORE_MAX; i-- > 0;) /* from the end: see struct keeper */
 		if (s->slots[i].name.kind == kind && s->slots[i].name.key == key)
 			return &s->slots[i];
 	return 0;

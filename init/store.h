@@ -6,7 +6,7 @@
 
 #include "ipc/verbs.h"
 
-#define STORE_CONNS_MAX 128 /* 8 of them for later engines' sake */
+#define STORE_CONNS_MAX 128 /* clients of one container at a time; more wait in the backlog */
 #define STORE_MAX	(STORE_CONNS_MAX + 24)
 
 struct store_slot {
@@ -17,8 +17,8 @@ struct store_slot {
 };
 
 struct store {
-	unsigned conns;
 	struct store_slot slots[STORE_MAX];
+	unsigned conns;
 };
 
 /* Takes over fd, which replaces what had this name. -ENOSPC: full (fd is closed). */

@@ -29,11 +29,6 @@ static const struct {
 	[CG_BLKIO] = {"blkio", "io"},
 };
 
-const char *cg_controller_name(enum cg_controller c, bool v2)
-{
-	return v2 && names[c].v2[0] ? names[c].v2 : names[c].v1;
-}
-
 /* Is word one of the list's members? */
 static bool listed(const char *list, const char *word, char sep)
 {

@@ -30,8 +30,6 @@ struct cghier {
 /* 0 or a fault (unreadable mountinfo). A host without any cgroup is not a fault. */
 int cghier_find(struct cghier *ret);
 
-const char *cg_controller_name(enum cg_controller c, bool v2); /* "memory", "blkio"/"io" */
-
 /* Calls f once for every distinct mount point that holds a group of a container: the v2 tree and
  * each v1 hierarchy. Stops at the first non-zero answer and returns it. */
 int cghier_each(const struct cghier *h, int (*f)(void *ctx, const char *root, bool v2), void *ctx);

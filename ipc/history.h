@@ -1,5 +1,5 @@
 /* A container's life as its journal tells it: records folded, one by one, into where it stands now.
- * Pure; used by the shim to recover and by the client where no shim is alive. */
+ * history_apply is pure. Used by the shim to recover and by the client where no shim is alive. */
 #pragma once
 
 #include <stdbool.h>

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "ipc/policy.h"
+#include "ipc/sum.h"
 
 #define SHARED_MAGIC	 0x6572616873666864ULL /* "dhfshare" */
 #define SHARED_VERSION	 1
@@ -116,13 +117,7 @@ static inline uint64_t shared_slot(uint64_t seq)
 	return SHARED_SLOTS_OFF + (seq - 1) % EXIT_SLOTS * EXIT_SLOT_SIZE;
 }
 
-/* FNV-1a, 32 bit: tells a torn or stale slot from a whole one; no protection against forgery. */
 static inline uint32_t exit_sum(const struct exit_record *r)
 {
-	const unsigned char *p = (const unsigned char *)r;
-	uint32_t h = 2166136261u;
-
-	for (size_t i = 0; i < offsetof(struct exit_record, sum); i++)
-		h = (h ^ p[i]) * 16777619u;
-	return h;
+	return sum_bytes(r, offsetof(struct exit_record, sum));
 }

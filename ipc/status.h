@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ipc/sum.h"
+
 struct status_slot {
 	uint64_t seq;
 	int32_t keeper_pid, shim_pid;
@@ -18,10 +20,5 @@ _Static_assert(sizeof(struct status_slot) == 64, "two slots are 128 bytes");
 
 static inline uint32_t status_sum(const struct status_slot *s)
 {
-	const unsigned char *p = (const unsigned char *)s;
-	uint32_t h = 2166136261u;
-
-	for (size_t i = 0; i < offsetof(struct status_slot, sum); i++)
-		h = (h ^ p[i]) * 16777619u;
-	return h;
+	return sum_bytes(s, offsetof(struct status_slot, sum));
 }

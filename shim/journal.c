@@ -63,11 +63,6 @@ int journal_open(struct journal *j, int state_dirfd, const char *id)
 	return fresh;
 }
 
-void journal_finish(struct journal *j)
-{
-	fd_close(&j->fd);
-}
-
 /* Compaction: the newest records and behind them a snapshot of everything, as a new file. Readers
  * that fold it end at the same state; a crash in between leaves the old file. */
 static size_t tail_start(struct journal *j, char *buf, size_t len, uint64_t *seq)

@@ -19,7 +19,6 @@ struct journal {
 
 /* Opens or creates it; a torn tail is cut off. 0: it was there; 1: it is new; or a fault. */
 int journal_open(struct journal *j, int state_dirfd, const char *id);
-void journal_finish(struct journal *j);
 
 /* Appends one record and folds it. A record that the disk does not take is folded all the same and
  * counted: supervision goes on. */

@@ -51,5 +51,6 @@ int main(int argc, char **argv)
 	}
 	loop_run(&shim.loop);
 	pump_finish(&shim.pump);
+	loop_finish(&shim.loop);
 	return 0;
 }
