@@ -8,7 +8,9 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
+#include "init/counter.h"
 #include "init/pid1.h"
+
 #include "init/relay.h"
 #include "init/say.h"
 #include "init/spawn.h"
@@ -203,6 +205,7 @@ int boot(struct pid1 *p)
 		return r;
 	if ((r = take_filter(&p->plan)) < 0)
 		return r;
+	counters_warm(p);
 	drop_stdio();
 	return 0;
 }

@@ -9,6 +9,11 @@
 
 struct pid1;
 
+/* Reads each file once. The kernel allocates a buffer at a file's first read, charged to the
+ * reader: in a group at its limit that read is the next OOM kill, and takes the service (measured).
+ */
+void counters_warm(const struct pid1 *p);
+
 /* All of them, as they stand now. A file that the container lacks has length 0. */
 void counters_read(const struct pid1 *p, struct exit_record *r);
 

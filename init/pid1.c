@@ -34,6 +34,7 @@ static void (*const on_due[DUES])(struct pid1 *p) = {
 	[DUE_STUCK] = run_stuck,
 	[DUE_REAP] = reap_all,
 	[DUE_OOM] = oom_look,
+	[DUE_TELL] = report_record,
 };
 
 static void handle_due(struct pid1 *p)

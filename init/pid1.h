@@ -23,6 +23,7 @@ enum pid1_due {
 	DUE_STUCK,  /* what is left of the run has not died for long */
 	DUE_REAP,   /* a run that never had a process has ended */
 	DUE_OOM,    /* look at the OOM counter again */
+	DUE_TELL,   /* ring the doorbell for a recorded OOM kill */
 	DUES,
 };
 
