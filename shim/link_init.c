@@ -95,33 +95,13 @@ static void hold(struct shim *s, enum held_kind kind, uint64_t key, int fd)
 	link_keeper_send(s, KEEPER_HOLD, &name, sizeof(name), fd);
 }
 
-static bool is_pipe(int fd)
-{
-	struct stat st;
-
-	return fd >= 0 && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
-}
-
 static void on_pipes(struct shim *s, struct packet *p)
 {
 	struct init_pipes b;
 
 	memcpy(&b, p->body, sizeof(b));
-	for (int i = 0; i < LOG_STREAMS; i++) {
-		struct pump_run run = {.run = b.run,
-			.fd = packet_take_fd(p, (unsigned)i),
-			.tty = -1,
-			.tty_in = -1};
-		bool known = b.reused && pump_reuse(&s->pump, (enum log_stream)i, b.run);
-
-		/* what comes out of the container is taken for nothing but what it shows to be */
-		if (known || !is_pipe(run.fd)) {
-			fd_close(&run.fd);
-			continue;
-		}
-		hold(s, i == LOG_STDOUT ? HELD_STDOUT : HELD_STDERR, b.run, run.fd);
-		pump_add(&s->pump, (enum log_stream)i, run);
-	}
+	for (int i = 0; i < LOG_STREAMS; i++)
+		output_pipe(s, (enum log_stream)i, b.run, packet_take_fd(p, (unsigned)i));
 }
 
 /* The terminal is one for all runs; the pipe behind it is held, so that bytes that have left the
@@ -142,6 +122,7 @@ static void pump_terminal(struct shim *s, uint32_t run)
 	}
 	r = (struct pump_run){
 		.run = run,
+		.key = run,
 		.fd = fcntl(s->tty_pipe[0], F_DUPFD_CLOEXEC, 0),
 		.tty = fcntl(s->tty, F_DUPFD_CLOEXEC, 0),
 		.tty_in = fcntl(s->tty_pipe[1], F_DUPFD_CLOEXEC, 0),
@@ -214,6 +195,16 @@ static void on_record(struct shim *s, struct packet *p)
 /* Synchronising -----------------------------------------------------------------------------------
  */
 
+static uint64_t dropped(const struct shim *s)
+{
+	return s->shared ? __atomic_load_n(&s->shared->dropped, __ATOMIC_ACQUIRE) : 0;
+}
+
+bool link_init_missed(const struct shim *s)
+{
+	return shim_has_init(s) && s->init.loop && dropped(s) != s->dropped_seen;
+}
+
 /* The predecessor may have taken pipes off the channel and died with them, while later ones are
  * still in its queue. So nothing is drained and no exit is taken before init has told everything
  * again: else a later run's output would overtake an earlier one's. */
@@ -224,6 +215,7 @@ void link_init_sync(struct shim *s)
 		return;
 	}
 	pump_pause(&s->pump, true);
+	s->dropped_seen = dropped(s);
 	s->sync_tag = now_boot();
 	loop_timer_set(&s->sync_timer, SYNC_WAIT_USEC);
 	if (link_init_send(s, INIT_SYNC, s->sync_tag, NULL, 0) < 0)
@@ -234,7 +226,19 @@ void link_init_sync(struct shim *s)
 /* A PID 1 that does not answer (it was stopped, perhaps) holds up no output for ever. */
 static void on_sync_timer(struct loop_timer *t)
 {
-	sync_end(t->ctx);
+	struct shim *s = t->ctx;
+
+	if (s->sync_tag)
+		sync_end(s);
+	else if (link_init_missed(s))
+		link_init_sync(s);
+}
+
+/* In a turn of its own: whoever rings without end must not make us call ourselves without end. */
+void link_init_catch_up(struct shim *s)
+{
+	if (!s->sync_tag && link_init_missed(s))
+		loop_timer_set(&s->sync_timer, 0);
 }
 
 static void sync_end(struct shim *s)
@@ -249,6 +253,8 @@ static void sync_end(struct shim *s)
 	fd_close(&s->sync_pidfd);
 	s->sync_started.run = 0;
 	exits_read(s, EXITS_ALL);
+	output_settle(s);
+	link_init_catch_up(s);
 }
 
 static void on_waiting(struct shim *s, struct packet *p)
@@ -335,6 +341,7 @@ bool link_init_drain(struct shim *s)
 static void on_channel(struct loop_io *io)
 {
 	link_init_drain(io->ctx);
+	link_init_catch_up(io->ctx);
 }
 
 void link_init_attach(struct shim *s, int channel)

@@ -89,20 +89,14 @@ static void held_stdin(struct shim *s, uint64_t key, int fd)
 	keep(&s->stdin_fd, fd);
 }
 
-static void held_output(struct shim *s, enum log_stream stream, uint64_t key, int fd)
-{
-	pump_add(&s->pump, stream,
-		(struct pump_run){.run = (uint32_t)key, .fd = fd, .tty = -1, .tty_in = -1});
-}
-
 static void held_stdout(struct shim *s, uint64_t key, int fd)
 {
-	held_output(s, LOG_STDOUT, key, fd);
+	output_held(s, LOG_STDOUT, key, fd);
 }
 
 static void held_stderr(struct shim *s, uint64_t key, int fd)
 {
-	held_output(s, LOG_STDERR, key, fd);
+	output_held(s, LOG_STDERR, key, fd);
 }
 
 static void held_tty_pipe_rd(struct shim *s, uint64_t key, int fd)

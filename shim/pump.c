@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ipc/base/clock.h"
@@ -62,6 +63,7 @@ static void run_drained(struct pump *p, struct pump_stream *s, const struct pump
 	done = s->runs[0];
 	s->len--;
 	memmove(&s->runs[0], &s->runs[1], s->len * sizeof(s->runs[0]));
+	s->freed[s->freed_len++] = done.key; /* has room: pump_add() sees to it */
 	s->drained = done.run;
 	pthread_mutex_unlock(&p->lock);
 	run_close(&done);
@@ -204,6 +206,7 @@ int pump_start(struct pump *p, struct loop *loop, int log_dirfd, const struct se
 	p->changed = changed;
 	p->ctx = ctx;
 	p->block_when_full = settings->log_full == LOG_FULL_BLOCK;
+	p->paused = true; /* what is held comes in any order */
 	pthread_mutex_init(&p->lock, NULL);
 	for (int i = 0; i < LOG_STREAMS; i++) {
 		r = sink_open(&p->streams[i].sink, log_dirfd, (enum log_stream)i, settings);
@@ -248,10 +251,19 @@ void pump_finish(struct pump *p)
 	fd_close(&p->wake);
 }
 
-static struct pump_run *find(struct pump_stream *s, uint32_t run)
+static struct pump_run *find_run(struct pump_stream *s, uint32_t run)
 {
 	for (unsigned i = 0; i < s->len; i++)
 		if (s->runs[i].run == run)
+			return &s->runs[i];
+	return NULL;
+}
+
+/* A terminal's pipe is one for all runs, each with an entry of its own. */
+static struct pump_run *find_pipe(struct pump_stream *s, uint64_t pipe)
+{
+	for (unsigned i = 0; pipe && i < s->len; i++)
+		if (s->runs[i].pipe == pipe && s->runs[i].tty < 0)
 			return &s->runs[i];
 	return NULL;
 }
@@ -266,34 +278,82 @@ static void insert(struct pump_stream *s, struct pump_run run)
 	s->runs[i] = run;
 }
 
-void pump_add(struct pump *p, enum log_stream stream, struct pump_run run)
+/* The pipe goes on as that of a later run: its place is behind those of the runs before. */
+static void go_on(struct pump_stream *s, struct pump_run *r, uint32_t run)
 {
-	struct pump_stream *s = &p->streams[stream];
-	bool fits;
+	struct pump_run moved = *r;
 
-	pthread_mutex_lock(&p->lock);
-	fits = !find(s, run.run) && s->len < PUMP_RUNS_MAX && run.run > s->drained;
-	if (fits)
-		insert(s, run);
-	pthread_mutex_unlock(&p->lock);
-	if (!fits)
-		run_close(&run);
-	signal_event(p->wake);
+	s->len--;
+	memmove(r, r + 1, (s->len - (size_t)(r - s->runs)) * sizeof(*r));
+	moved.run = run;
+	moved.dead = false;
+	insert(s, moved);
 }
 
-bool pump_reuse(struct pump *p, enum log_stream stream, uint32_t run)
+static uint64_t inode(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 ? st.st_ino : 0;
+}
+
+static enum pump_added add(struct pump_stream *s, struct pump_run run)
+{
+	struct pump_run *same = run.tty < 0 ? find_pipe(s, run.pipe) : NULL;
+
+	if (same) {
+		if (run.run > same->run)
+			go_on(s, same, run.run);
+		return PUMP_KNOWN;
+	}
+	if (find_run(s, run.run) || run.run <= s->drained)
+		return PUMP_OLD;
+	if (s->len + s->freed_len >= PUMP_RUNS_MAX)
+		return PUMP_FULL;
+	insert(s, run);
+	return PUMP_ADDED;
+}
+
+enum pump_added pump_add(struct pump *p, enum log_stream stream, struct pump_run run)
+{
+	enum pump_added r;
+
+	run.pipe = inode(run.fd);
+	pthread_mutex_lock(&p->lock);
+	r = add(&p->streams[stream], run);
+	pthread_mutex_unlock(&p->lock);
+	if (r != PUMP_ADDED)
+		run_close(&run);
+	signal_event(p->wake);
+	return r;
+}
+
+bool pump_known(struct pump *p, enum log_stream stream, int fd, uint32_t run)
 {
 	struct pump_stream *s = &p->streams[stream];
+	struct pump_run *r;
 	bool there;
 
 	pthread_mutex_lock(&p->lock);
-	there = s->len > 0;
-	if (there && s->runs[s->len - 1].run < run) {
-		s->runs[s->len - 1].run = run;
-		s->runs[s->len - 1].dead = false;
-	}
+	r = find_pipe(s, inode(fd));
+	there = r != NULL;
+	if (there && run > r->run)
+		go_on(s, r, run);
 	pthread_mutex_unlock(&p->lock);
 	return there;
+}
+
+unsigned pump_freed(struct pump *p, enum log_stream stream, uint32_t keys[PUMP_RUNS_MAX])
+{
+	struct pump_stream *s = &p->streams[stream];
+	unsigned n;
+
+	pthread_mutex_lock(&p->lock);
+	n = s->freed_len;
+	memcpy(keys, s->freed, n * sizeof(keys[0]));
+	s->freed_len = 0;
+	pthread_mutex_unlock(&p->lock);
+	return n;
 }
 
 void pump_pause(struct pump *p, bool paused)

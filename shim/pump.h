@@ -10,20 +10,24 @@
 #include "ipc/base/loop.h"
 #include "shim/sink.h"
 
-#define PUMP_RUNS_MAX 8 /* undrained runs per stream; init keeps at most 4 */
+#define PUMP_RUNS_MAX 16 /* undrained pipes per stream; init keeps at most 4 */
 
 struct pump_run {
-	uint32_t run;
-	int fd;	    /* read end of the pipe (or of the terminal's); owned by the pump */
-	int tty;    /* terminal master that feeds the pipe, -1: none; owned */
-	int tty_in; /* the pipe's write end, for the terminal; owned */
-	bool dead;  /* nobody of that run is alive: empty means drained */
+	uint32_t run;  /* the newest that writes to it */
+	uint32_t key;  /* the run whose pipe it was made for: the name under which it is held */
+	uint64_t pipe; /* inode: which pipe it is; set by pump_add */
+	int fd;	       /* read end of the pipe (or of the terminal's); owned by the pump */
+	int tty;       /* terminal master that feeds the pipe, -1: none; owned */
+	int tty_in;    /* the pipe's write end, for the terminal; owned */
+	bool dead;     /* nobody of that run is alive: empty means drained */
 };
 
 struct pump_stream {
 	struct sink sink;
 	struct pump_run runs[PUMP_RUNS_MAX];
 	unsigned len;
+	uint32_t freed[PUMP_RUNS_MAX]; /* keys of drained pipes, until the owner takes them */
+	unsigned freed_len;
 	uint64_t offset;  /* the sink's, for other threads */
 	bool busy;	  /* a splice is under way: offset and pipe do not add up */
 	uint64_t dropped; /* bytes, since the owner looked last */
@@ -46,7 +50,7 @@ struct pump {
 	void *ctx;
 };
 
-/* Opens the logs and starts the thread. 0 or a fault. */
+/* Opens the logs and starts the thread, paused. 0 or a fault. */
 int pump_start(struct pump *p, struct loop *loop, int log_dirfd, const struct settings *settings,
 	void (*changed)(struct pump *p, void *ctx), void *ctx);
 
@@ -56,13 +60,21 @@ void pump_halt(struct pump *p);
 /* The same, and closes everything. */
 void pump_finish(struct pump *p);
 
-/* Takes over the descriptors. A run that is already there is left alone (the new ones are closed).
- */
-void pump_add(struct pump *p, enum log_stream s, struct pump_run run);
+enum pump_added {
+	PUMP_ADDED,
+	PUMP_KNOWN, /* the same pipe is here already: it goes on as this run's */
+	PUMP_OLD,   /* this run's output is drained, or its pipe is here already */
+	PUMP_FULL,  /* PUMP_RUNS_MAX are undrained or not taken back by pump_freed() */
+};
 
-/* The newest run's pipes go on as those of `run`: true, or false when they are not here any more.
- */
-bool pump_reuse(struct pump *p, enum log_stream s, uint32_t run);
+/* Takes over the descriptors; unless they were added they are closed. */
+enum pump_added pump_add(struct pump *p, enum log_stream s, struct pump_run run);
+
+/* Is this pipe here already? Then it is also the run's from now on, if that is a newer one. */
+bool pump_known(struct pump *p, enum log_stream s, int fd, uint32_t run);
+
+/* Takes the keys of pipes that were drained and closed since the last call: how many. */
+unsigned pump_freed(struct pump *p, enum log_stream s, uint32_t keys[PUMP_RUNS_MAX]);
 
 /* Paused, nothing is moved: runs that arrive in any order are then drained in theirs. */
 void pump_pause(struct pump *p, bool paused);

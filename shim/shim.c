@@ -196,36 +196,6 @@ static void on_progress(struct loop_timer *t)
 					       : "stopping");
 }
 
-static void on_pump(struct pump *p, void *ctx)
-{
-	struct shim *s = ctx;
-
-	for (int i = 0; i < LOG_STREAMS; i++) {
-		struct rec_gap gap = {.stream = (uint32_t)i + 1};
-
-		pthread_mutex_lock(&p->lock);
-		gap.bytes = p->streams[i].dropped;
-		gap.offset = p->streams[i].offset;
-		gap.err = p->streams[i].err;
-		p->streams[i].dropped = 0;
-		pthread_mutex_unlock(&p->lock);
-		if (gap.bytes)
-			journal_append(&s->journal, RECORD_OUTPUT_GAP, 0, s->journal.now.run, &gap,
-				sizeof(gap));
-	}
-	for (uint32_t run = pump_drained(p); run > 0 && run != UINT32_MAX; run = 0) {
-		struct u32_req req = {.value = run};
-
-		link_init_send(s, INIT_DRAINED, 0, &req, sizeof(req));
-
-		for (uint32_t k = run > PUMP_RUNS_MAX ? run - PUMP_RUNS_MAX : 1; k <= run; k++) {
-			link_keeper_drop(s, HELD_STDOUT, k);
-			link_keeper_drop(s, HELD_STDERR, k);
-		}
-	}
-	retire_check(s);
-}
-
 /* Boot ------------------------------------------------------------------------------------------
  */
 
@@ -271,7 +241,7 @@ int shim_init(struct shim *s, const char *id)
 	fresh = journal_open(&s->journal, SHIM_FD_STATE, s->settings.id);
 	if (fresh < 0)
 		return fresh;
-	r = pump_start(&s->pump, &s->loop, s->log_dirfd, &s->settings, on_pump, s);
+	r = pump_start(&s->pump, &s->loop, s->log_dirfd, &s->settings, output_changed, s);
 	if (r == 0)
 		r = link_keeper_sync(s, SHIM_FD_KEEPER);
 	if (r < 0)
@@ -287,6 +257,8 @@ int shim_init(struct shim *s, const char *id)
 	r = loop_guard(&s->loop, HANG_USEC);
 	if (r == 0)
 		r = shim_recover(s);
+	if (!s->sync_tag) /* else when init has told everything */
+		pump_pause(&s->pump, false);
 	if (r == 0)
 		link_keeper_send(s, KEEPER_READY, NULL, 0, -1);
 	return r;

@@ -44,6 +44,8 @@ struct shim {
 	uint64_t sync_tag;		  /* of the INIT_SYNC that init has not answered, 0: none */
 	struct init_started sync_started; /* the newest start heard of meanwhile; run 0: none */
 	int sync_pidfd;
+	uint64_t dropped_seen; /* doorbells that the channel had not taken when we last synchronised
+				*/
 	struct launch_result launched; /* the newest, for its warnings */
 	int32_t service_pid;	       /* host pid, 0: none */
 	uint64_t launch_nonce;
@@ -93,8 +95,16 @@ void link_init_service_up(struct shim *s); /* --init none */
 void link_init_ended(struct shim *s);
 void link_init_terminal(struct shim *s); /* the terminal's output goes on (a new shim) */
 void link_init_forget(struct shim *s);
-void link_init_sync(struct shim *s);	      /* a new shim: hear everything again, in order */
+void link_init_sync(struct shim *s);	      /* hear everything again, in order */
+bool link_init_missed(const struct shim *s);  /* init rang, and the channel was full */
+void link_init_catch_up(struct shim *s);      /* if so, synchronises soon */
 int link_init_map(struct shim *s, int memfd); /* takes over memfd */
+
+/* shim/output.c */
+void output_held(struct shim *s, enum log_stream stream, uint64_t key, int fd);
+void output_pipe(struct shim *s, enum log_stream stream, uint32_t run, int fd);
+void output_changed(struct pump *p, void *shim);
+void output_settle(struct shim *s);
 
 /* shim/exits.c */
 /* Takes new records out of the ring, up to a sequence and a run: a start is told before its end. */

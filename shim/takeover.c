@@ -97,7 +97,7 @@ static int give_output(struct shim *s, struct heir *h)
 			const struct pump_run *run = &s->pump.streams[i].runs[k];
 
 			if (run->tty < 0)
-				r = give(h, kinds[i], run->run, run->fd);
+				r = give(h, kinds[i], run->key, run->fd);
 		}
 	return r;
 }

@@ -188,8 +188,9 @@ class Sandbox:
 
     @staticmethod
     def new_shared():
-        fd = memfd("shared", b"")
-        os.ftruncate(fd, SHARED_SIZE)
+        # written through, as the keeper does: a page that PID 1 is the first to touch is charged
+        # to a group that may be out of memory
+        fd = memfd("shared", bytes(SHARED_SIZE))
         os.pwrite(fd, struct.pack("=QII", SHARED_MAGIC, 1, SHARED_SIZE), 0)
         # policy.rng
         os.pwrite(fd, struct.pack("=Q", 0x9e3779b97f4a7c15), HEAD.size - 8)

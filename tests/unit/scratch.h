@@ -40,3 +40,5 @@ static inline int scratch_teardown(void **state)
 	free(s);
 	return r;
 }
+
+#define in_scratch(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)

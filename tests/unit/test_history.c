@@ -187,8 +187,6 @@ static void statuses(void **state)
 	assert_int_equal(exit_status(&(struct exit_info){.flags = EXIT_UNKNOWN, .code = 7}), 125);
 }
 
-#define in_scratch(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

@@ -71,8 +71,6 @@ static void more_than_fit(void **state)
 		assert_true(list.base[i] == (i + 10) * 10);
 }
 
-#define in_scratch(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

@@ -130,8 +130,6 @@ static void roots(void **state)
 	assert_string_equal(log_root(), "/var/log/holdfast");
 }
 
-#define in_scratch(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

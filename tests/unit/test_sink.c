@@ -158,8 +158,6 @@ static void exactly_once_over_kills(void **state)
 	close(pipes[0]);
 }
 
-#define in_scratch(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
-
 /* The next segments' names are taken by directories, so they can't be opened: bytes go on into the
  * old one. */
 static void a_failed_rotation_overwrites_nothing(void **state)
