@@ -442,8 +442,8 @@ def test_what_is_masked_by_default(hf):
 
 @pytest.mark.quick
 def test_every_option_is_in_the_man_page(hf):
-    path = os.path.join(os.path.dirname(__file__), "../../docs/holdfast.1.scd")
-    page = re.search(r"^# OPTIONS OF RUN$(.*?)^# ", read(path), re.M | re.S).group(1)
+    path = os.path.join(os.path.dirname(__file__), "../../docs/holdfast-run.1.scd")
+    page = re.search(r"^# OPTIONS$(.*?)^# ", read(path), re.M | re.S).group(1)
     heads = "\n".join(x for x in page.splitlines() if x.startswith("*"))
     described = set(re.findall(r"\*(--?[a-z-]+)\*", heads))
     listed = hf.ok("run", "--help").stdout.partition("Options:\n")[2]
