@@ -144,6 +144,8 @@ int command_check(int argc, char **argv)
 
 	if (r == OPTIONS_HELP)
 		return CLI_OK;
+	if (r == OPTIONS_OK && first < argc)
+		r = options_excess("check", argv[first]);
 	if (r < 0) {
 		complain("%s", fault_text());
 		return CLI_USAGE;

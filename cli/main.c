@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/options.h"
+#include "ipc/base/fault.h"
 #include "ipc/base/log.h"
 #include "ipc/base/mem.h"
 
@@ -29,6 +31,18 @@ static const struct subcommand subcommands[] = {
 
 int command_version(int argc, char **argv)
 {
+	static const struct option_table table = {
+		.usage = "holdfast version", .about = "Prints the version."};
+	int first, r = options_parse(&table, NULL, argc, argv, &first);
+
+	if (r == OPTIONS_HELP)
+		return CLI_OK;
+	if (r == OPTIONS_OK && first < argc)
+		r = options_excess("version", argv[first]);
+	if (r < 0) {
+		complain("%s", fault_text());
+		return CLI_USAGE;
+	}
 	printf("holdfast %s\n", HOLDFAST_VERSION);
 	return CLI_OK;
 }
@@ -55,7 +69,7 @@ int main(int argc, char **argv)
 		return argc > 1 ? CLI_OK : CLI_USAGE;
 	}
 	if (strcmp(name, "--version") == 0)
-		return command_version(argc, argv);
+		return command_version(argc - 1, argv + 1);
 	for (size_t i = 0; i < array_size(subcommands); i++)
 		if (strcmp(name, subcommands[i].name) == 0)
 			return subcommands[i].run(argc - 1, argv + 1);

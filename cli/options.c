@@ -24,6 +24,11 @@ int option_bad(const struct option *o, const char *value, const char *what)
 	return fault_plain(-EINVAL, "--%s \"%.200s\": %s", o->name, value, what);
 }
 
+int options_excess(const char *command, const char *operand)
+{
+	return fault_plain(-EINVAL, "%s: \"%.100s\": takes no names", command, operand);
+}
+
 int option_flag(void *ctx, const struct option *o, const char *value)
 {
 	*FIELD(bool, ctx, o) = true;

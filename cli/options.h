@@ -40,5 +40,8 @@ int option_signal(void *ctx, const struct option *o, const char *value); /* uint
 /* -EINVAL with the fault text `--NAME "VALUE": WHAT`. */
 int option_bad(const struct option *o, const char *value, const char *what);
 
+/* -EINVAL: a command that takes no operands got one. */
+int options_excess(const char *command, const char *operand);
+
 /* "--NAME", in a static buffer. */
 const char *option_shown(const struct option *o);

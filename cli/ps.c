@@ -181,7 +181,7 @@ int command_ps(int argc, char **argv)
 	if (r == OPTIONS_HELP)
 		return CLI_OK;
 	if (r == OPTIONS_OK && first < argc)
-		r = fault_plain(-EINVAL, "ps: \"%.100s\": takes no names", argv[first]);
+		r = options_excess("ps", argv[first]);
 	if (r < 0) {
 		complain("%s", fault_text());
 		return CLI_USAGE;

@@ -542,10 +542,11 @@ static void serve(void)
 
 int main(int argc, char **argv)
 {
+	static const char by_hand[] = "holdfast-keeper: started by holdfast run only\n";
 	int r;
 
-	if (argc < 2)
-		return 64;
+	if (argc != 2 || fcntl(KEEPER_FD_STATE, F_GETFD) < 0)
+		return write(STDERR_FILENO, by_hand, sizeof(by_hand) - 1) < 0 ? 125 : 64;
 	keeper.id = argv[1];
 	prctl(PR_SET_NAME, "holdfast-keeper"); /* exec by descriptor leaves another name there */
 	r = boot();

@@ -23,6 +23,9 @@
 #include "shim/launch/launch.h"
 #include "shim/launch/recipe.h"
 
+#define EXIT_USAGE  64
+#define EXIT_FAILED 125 /* nobody is left to tell */
+
 void launch_warn(struct launch *l, const char *fmt, ...)
 {
 	size_t at = strlen(l->warnings), room = sizeof(l->warnings) - at;
@@ -95,8 +98,7 @@ static int fail(struct launch *l, const char *step, int err)
 	if (l->pidfd >= 0)
 		pidfd_kill(l->pidfd, SIGKILL);
 	log_warn("launch: %s: %s", step, text);
-	report(l, LAUNCH_FAILED, err, step, text);
-	return 0;
+	return report(l, LAUNCH_FAILED, err, step, text);
 }
 
 /* The creator of the socket pair is the keeper that started us (SO_PEERCRED is taken then). */
@@ -177,33 +179,43 @@ static int take_steps(struct launch *l)
 	return report(l, LAUNCH_OK, 0, "", l->warnings);
 }
 
+static int launch(struct launch *l)
+{
+	uint64_t start = now_mono();
+	int r = settings_read(l->state, &l->set);
+
+	if (r < 0)
+		return report(l, LAUNCH_BAD_CONFIG, r, "settings", fault_text());
+	r = check_inherited(l);
+	if (r < 0)
+		return fail(l, "descriptors", r);
+	r = reader_run(l->state, &l->set, &l->in);
+	if (r < 0)
+		return report(l, r == -EINVAL ? LAUNCH_BAD_CONFIG : LAUNCH_FAILED, r, "config",
+			fault_text());
+	l->sb = l->in.sandbox;
+	if (l->sb->outcome != LAUNCH_OK)
+		return report(l, LAUNCH_BAD_CONFIG, -EINVAL, "config", l->sb->error);
+	l->warned = l->sb->warned;
+	snprintf(l->warnings, sizeof(l->warnings), "%s", l->sb->warnings);
+	trace("config", &start);
+	return take_steps(l);
+}
+
 int main(int argc, char **argv)
 {
 	static struct launch l;
-	uint64_t start = now_mono();
-	int r;
 
+	if (argc != 2 || fcntl(LAUNCH_FD_STATE, F_GETFD) < 0) {
+		fprintf(stderr,
+			"holdfast-launch: started by holdfast's keeper only (use: holdfast run)\n");
+		return EXIT_USAGE;
+	}
 	launch_init(&l);
-	log_init("holdfast-launch", argc > 1 ? argv[1] : NULL);
+	log_init("holdfast-launch", argv[1]);
 	signal(SIGPIPE, SIG_IGN);
 	/* A process inside that could trace this one would own the host. */
 	prctl(PR_SET_DUMPABLE, 0);
 	fd_cloexec_all(LAUNCH_FD_KEEPER);
-	r = settings_read(l.state, &l.set);
-	if (r < 0)
-		return report(&l, LAUNCH_BAD_CONFIG, r, "settings", fault_text());
-	r = check_inherited(&l);
-	if (r < 0)
-		return fail(&l, "descriptors", r);
-	r = reader_run(l.state, &l.set, &l.in);
-	if (r < 0)
-		return report(&l, r == -EINVAL ? LAUNCH_BAD_CONFIG : LAUNCH_FAILED, r, "config",
-			fault_text());
-	l.sb = l.in.sandbox;
-	if (l.sb->outcome != LAUNCH_OK)
-		return report(&l, LAUNCH_BAD_CONFIG, -EINVAL, "config", l.sb->error);
-	l.warned = l.sb->warned;
-	snprintf(l.warnings, sizeof(l.warnings), "%s", l.sb->warnings);
-	trace("config", &start);
-	return take_steps(&l) < 0;
+	return launch(&l) < 0 ? EXIT_FAILED : 0;
 }

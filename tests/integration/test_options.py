@@ -438,16 +438,3 @@ def test_what_is_masked_by_default(hf):
     out = hf.shell(script="cat /proc/keys /proc/timer_list | wc -c; ls /sys/firmware | wc -l; "
                    "echo 1 > /proc/sys/vm/drop_caches 2>/dev/null || echo refused")
     assert out.split() == ["0", "0", "refused"]
-
-
-@pytest.mark.quick
-def test_every_option_is_in_the_man_page(hf):
-    path = os.path.join(os.path.dirname(__file__), "../../docs/holdfast.1.scd")
-    page = re.search(r"^# OPTIONS OF RUN$(.*?)^# ", read(path), re.M | re.S).group(1)
-    heads = "\n".join(x for x in page.splitlines() if x.startswith("*"))
-    described = set(re.findall(r"\*(--?[a-z-]+)\*", heads))
-    listed = hf.ok("run", "--help").stdout.partition("Options:\n")[2]
-    known = set()
-    for letter, name in re.findall(r"^  (?:-(\w), |    )--([a-z-]+)", listed, re.M):
-        known |= {f"--{name}"} | ({f"-{letter}"} if letter else set())
-    assert len(known) > 40 and known == described, known ^ described
