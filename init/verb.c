@@ -120,6 +120,22 @@ static const struct {
 	{INIT_READY, 0, false, on_ready},
 };
 
+/* What was done for this request before; NULL: nothing. */
+static const struct once *done_before(const struct pid1 *p, uint64_t tag)
+{
+	for (unsigned i = 0; (tag & ONCE_TAG) && i < ONCE_SLOTS; i++)
+		if (p->shared->once[i].tag == tag)
+			return &p->shared->once[i];
+	return NULL;
+}
+
+static void note_done(struct pid1 *p, uint64_t tag, int err)
+{
+	if (tag & ONCE_TAG)
+		p->shared->once[p->shared->once_next++ % ONCE_SLOTS] =
+			(struct once){.tag = tag, .err = err};
+}
+
 static const char *explain(int err)
 {
 	switch (err) {
@@ -145,12 +161,17 @@ static const char *explain(int err)
 static void take(struct pid1 *p, const struct packet *q)
 {
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		const struct once *before = done_before(p, q->h.tag);
 		int r = -EBADMSG;
 
 		if (table[i].verb != q->h.verb)
 			continue;
-		if (q->h.len >= table[i].size)
+		if (before) {
+			r = before->err;
+		} else if (q->h.len >= table[i].size) {
 			r = table[i].handle(p, (const void *)q->body);
+			note_done(p, q->h.tag, r);
+		}
 		if (table[i].answered || r == -EBADMSG)
 			report_reply(p, q->h.tag, r, explain(r));
 		return;

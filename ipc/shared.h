@@ -91,6 +91,16 @@ enum spawn_step {
 	SPAWN_EXEC,
 };
 
+/* A request whose effect must not come twice (a signal, a restart), by its tag, and what was
+ * answered: a supervisor that died before it could pass the answer on has it asked again. */
+struct once {
+	uint64_t tag; /* 0: none */
+	int32_t err;
+	uint32_t pad;
+};
+#define ONCE_SLOTS 16u
+#define ONCE_TAG   (1ULL << 63) /* set in the tag of such a request, and of no other */
+
 enum run_state { RUN_NONE, RUN_STARTING, RUN_UP, RUN_CLEANUP, RUN_DELAY, RUN_DOWN };
 
 struct shared {
@@ -109,6 +119,8 @@ struct shared {
 	uint64_t reaped;       /* processes reaped since boot, all kinds */
 	uint64_t dropped; /* doorbells that the channel did not take (readers must look here) */
 	struct policy_state policy;
+	struct once once[ONCE_SLOTS];
+	uint64_t once_next; /* slot of the next one */
 };
 _Static_assert(sizeof(struct shared) <= SHARED_SLOTS_OFF, "the header fits its page");
 

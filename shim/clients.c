@@ -123,14 +123,52 @@ static void on_state(struct client *c, const struct packet *p)
 	client_send(c, CLIENT_STATE_IS, p->h.tag, &st, sizeof(st));
 }
 
+/* init is asked, and the client is answered when init has answered. Until then its request stays in
+ * the socket; a successor asks again under the same tag, and init does nothing twice. */
+static uint64_t ask_tag(const struct client *c, uint64_t tag)
+{
+	return ONCE_TAG | (c->peer.id & INT32_MAX) << 32 | (tag & UINT32_MAX);
+}
+
+static void asked(struct client *c, uint64_t tag)
+{
+	c->asked = ask_tag(c, tag);
+	c->asked_tag = tag;
+	loop_io_want(&c->io, false, false);
+}
+
+void clients_answered(struct shim *s, uint64_t asked, int err, const char *text)
+{
+	for (struct client *c = s->clients.first; asked && c; c = c->next) {
+		if (c->asked != asked)
+			continue;
+		c->asked = 0;
+		channel_skip(c->io.fd);
+		loop_io_want(&c->io, true, false);
+		if (err < 0)
+			reply(c, c->asked_tag, err, "%s: %.200s", s->settings.id, text);
+		else
+			done(c, c->asked_tag);
+		return;
+	}
+}
+
+void clients_unanswered(struct shim *s)
+{
+	for (struct client *c = s->clients.first; c; c = c->next)
+		clients_answered(s, c->asked, -ESRCH, "the container has ended");
+}
+
 static void on_signal(struct client *c, const struct packet *p)
 {
 	struct signal_req req;
 	int r;
 
 	memcpy(&req, p->body, sizeof(req));
-	r = stop_signal(c->shim, req);
-	if (r < 0)
+	r = stop_signal(c->shim, req, ask_tag(c, p->h.tag));
+	if (r == STOP_ASKED)
+		asked(c, p->h.tag);
+	else if (r < 0)
 		reply(c, p->h.tag, r, "%s: signal %u: %s", c->shim->settings.id, req.signo,
 			r == -ESRCH ? "the service is not running" : strerror(-r));
 	else
@@ -166,8 +204,10 @@ static void on_restart(struct client *c, const struct packet *p)
 		reply(c, p->h.tag, -ESRCH, "%s: is not running", s->settings.id);
 		return;
 	}
-	link_init_send(s, INIT_RESTART, 0, &req, sizeof(req));
-	done(c, p->h.tag);
+	if (link_init_send(s, INIT_RESTART, ask_tag(c, p->h.tag), &req, sizeof(req)) < 0)
+		reply(c, p->h.tag, -ESRCH, "%s: the container has ended", s->settings.id);
+	else
+		asked(c, p->h.tag);
 }
 
 static void on_wait(struct client *c, const struct packet *p)
@@ -345,7 +385,7 @@ static void serve(struct client *c, const struct packet *p)
 	if (handlers[i].take_first)
 		channel_skip(c->io.fd);
 	handlers[i].handle(c, p);
-	if (!handlers[i].take_first)
+	if (!handlers[i].take_first && !c->asked)
 		channel_skip(c->io.fd);
 }
 

@@ -20,6 +20,8 @@ struct client {
 	bool waits;   /* for the end, as far as we know: an inherited one may */
 	bool removes; /* it asked for the removal: the end does not wait for it */
 	bool doomed;  /* shut down: closed in the turn to come */
+	uint64_t asked,
+		asked_tag; /* what init was asked for it, and the request's tag; 0: nothing */
 	uint64_t stdin_tag;
 	uint32_t stdin_len, stdin_done; /* a chunk that the service has not taken yet */
 	unsigned char *stdin_chunk;	/* owned; NULL: none */
@@ -34,4 +36,7 @@ struct clients {
 void clients_add(struct shim *s, struct held_conn peer, int fd, bool inherited);
 void clients_broadcast(struct shim *s, uint16_t verb, const void *body, size_t len);
 void clients_progress(struct shim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* init has answered what it was asked under `asked`. */
+void clients_answered(struct shim *s, uint64_t asked, int err, const char *text);
+void clients_unanswered(struct shim *s);    /* init is gone: nobody will answer */
 bool clients_waiting(const struct shim *s); /* somebody still reads output until the end */

@@ -117,7 +117,8 @@ void exits_launch_failed(struct shim *s);
 void stop_setup(struct shim *s);
 void stop_begin(struct shim *s, struct stop_req req, uint16_t why);
 void stop_pass_on(struct shim *s);
-int stop_signal(struct shim *s, struct signal_req req); /* 0 or -errno */
+#define STOP_ASKED 1 /* init was asked; its answer comes with the tag */
+int stop_signal(struct shim *s, struct signal_req req, uint64_t tag); /* 0, STOP_ASKED, -errno */
 
 /* shim/retire.c */
 void retire_setup(struct shim *s);

@@ -77,9 +77,10 @@ void stop_pass_on(struct shim *s)
 }
 
 /* A request for SIGKILL or the stop signal means that it shall end, not that it shall restart. */
-int stop_signal(struct shim *s, struct signal_req req)
+int stop_signal(struct shim *s, struct signal_req req, uint64_t tag)
 {
 	uint32_t stop = s->settings.stop_signal ? s->settings.stop_signal : SIGTERM;
+	int r;
 
 	if (req.signo == 0 || req.signo > 64)
 		return -EINVAL;
@@ -97,5 +98,6 @@ int stop_signal(struct shim *s, struct signal_req req)
 		return -ESRCH;
 	if (!shim_has_init(s))
 		return pidfd_kill(s->init_pidfd.fd, (int)req.signo);
-	return link_init_send(s, INIT_SIGNAL, 0, &req, sizeof(req));
+	r = link_init_send(s, INIT_SIGNAL, tag, &req, sizeof(req));
+	return r < 0 ? r : STOP_ASKED;
 }

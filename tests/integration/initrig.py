@@ -309,9 +309,9 @@ class Sandbox:
         return self.ask(STOP, struct.pack("=IIQ", signo, grace is not None,
                                           int((grace or 0) * 1000000)))
 
-    def restart(self, signo=0, grace=None):
+    def restart(self, signo=0, grace=None, tag=7):
         return self.ask(RESTART, struct.pack("=IIQ", signo, grace is not None,
-                                             int((grace or 0) * 1000000)))
+                                             int((grace or 0) * 1000000)), tag)
 
     def ack(self, seq=None):
         self.send(ACK, struct.pack("=Q", self.head()["head"] if seq is None else seq))

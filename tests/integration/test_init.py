@@ -253,6 +253,32 @@ def test_signal_verb(torture):
         close_all((out, err))
 
 
+def test_a_request_that_is_asked_again_is_done_once(torture):
+    """A supervisor died before it could pass the answer on: its successor asks under the same tag."""
+    once, usr1, bad = 1 << 63, struct.pack("=II", signal.SIGUSR1, 0), struct.pack("=II", 65, 0)
+    with Sandbox(INIT, plan_bytes([torture, "catch", "0"])) as s:
+        out, err = s.start()
+        text = read_until(out, b"ready")
+        assert [s.ask(SIGNAL, usr1, once | 5) for _ in range(3)] == [0, 0, 0]
+        assert [s.ask(SIGNAL, bad, once | 6) for _ in range(2)] == [-22, -22]
+        text += read_until(out, b"got 10")
+        assert [s.ask(SIGNAL, usr1, once | 7) for _ in range(2)] == [0, 0]
+        text += read_until(out, b"got 10")
+        # and without such a tag each is a request of its own
+        assert s.ask(SIGNAL, struct.pack("=II", signal.SIGUSR2, 0)) == 0
+        text += read_until(out, b"got 12")
+        assert s.restart(grace=0, tag=once | 8) == 0
+        out2, err2 = s.expect(PIPES).fds
+        read_until(out2, b"ready")
+        assert s.restart(grace=0, tag=once | 8) == 0
+        assert s.head()["run"] == 2
+        s.stop()
+        until(lambda: s.head()["head"] == 2, what="two ends")
+        assert [s.record(n)["run"] for n in (1, 2)] == [1, 2]
+        assert text.count(b"got 10") == 2
+        close_all((out, err, out2, err2))
+
+
 def test_restart_verb_overrides_the_policy(torture):
     with Sandbox(INIT, plan_bytes([torture, "ignore"], kind=NO)) as s:
         out, err = s.start()

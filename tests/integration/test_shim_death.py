@@ -1,6 +1,7 @@
 """The supervisor may die at any instant: the service does not notice, no byte of its output is lost
 or doubled, and everything can be asked and told again right afterwards."""
 
+import random
 import signal
 import time
 
@@ -225,6 +226,24 @@ def test_a_crash_storm_without_pause(hf, tmp_path):
     # the last run may have been stopped before it said its number
     assert len(lines) > 20 and 0 <= sum(r.count() for r in exits) - len(lines) <= 1
     exactly(lines)
+
+
+def test_a_signal_comes_once(hf):
+    """The shim may die between having init send a signal and taking the request off the socket."""
+    c = hf.start("--", hf.torture, "catch", "0")
+    c.wait_line("ready")
+    rng = random.Random(20261125)
+    for i in range(1, scaled(10, 300) + 1):
+        asking = hf.popen("kill", "-s", "USR1", c.name)
+        time.sleep(rng.random() * 0.006)  # anywhere in the life of the request
+        old = c.shim
+        if old:
+            kill(old, signal.SIGKILL)
+        _, err = asking.communicate(timeout=30)
+        assert asking.returncode == 0, err
+        eventually(lambda: c.lines().count("got 10") >= i, 10, f"signal {i}")
+        assert c.lines().count("got 10") == i
+    c.stop()
 
 
 def test_journal_of_a_dead_shim_is_acknowledged(hf):
