@@ -62,6 +62,16 @@ def terms(text):
             for t in re.split(r", (?=[*_])", line)]
 
 
+def table(text):
+    """Row's title -> column's title -> cell, of a section's table."""
+    rows = []
+    for line in re.findall(r"^(?:\[\[|\||:-|:) .*", text, re.M):
+        if line.startswith(("[[", "|")):
+            rows.append([])
+        rows[-1].append(plain(line.split(" ", 1)[1].strip()))
+    return {row[0]: dict(zip(rows[0][1:], row[1:])) for row in rows[1:]}
+
+
 def default_of(text):
     """The default that a line of --help states, or None."""
     m = (re.search(rf"\(({VALUE})(?:; [^()]*)?\)", text)
