@@ -179,7 +179,7 @@ int attach_ended(const struct exit_info *e, const char *command)
 		return start_failed(e, command);
 	if (e->reason == POLICY_WHY_BUDGET)
 		complain(
-			"the restart budget is used up after %llu restarts: it stays down (--restart-budget sets it)",
+			"the restart budget is used up after %llu restarts: it stays down (--restart-budget, or --restart on-failure:N, sets it)",
 			(unsigned long long)e->restarts);
 	if ((e->flags & EXIT_OOM_SEEN) && e->signal == SIGKILL)
 		complain("OOM: killed for lack of memory (--memory sets the limit)");

@@ -6,11 +6,12 @@ import os
 import re
 import signal
 import struct
+import subprocess
 import time
 
 import pytest
 
-from rig import alive, eventually, kill
+from rig import alive, eventually, kill, now_usec
 
 
 @pytest.mark.quick
@@ -123,6 +124,24 @@ def test_logs(hf):
     out = hf.ok("logs", c.name)
     assert out.stdout.split("\n")[:-1] == [f"out {i}" for i in range(1, 51)]
     assert out.stderr.split("\n")[:-1] == [f"err {i}" for i in range(1, 51)]
+
+
+def test_logs_of_both_streams_in_one_pipe_keep_their_order(hf):
+    go = os.path.join(hf.base, "go")
+    os.mkfifo(go)
+    c = hf.start("-v", f"{go}:/go", "--", "/bin/sh", "-c",
+                 "for i in 1 2 3; do echo out $i; read x < /go; echo err $i >&2; read x < /go; done")
+    for i in range(1, 4):
+        for word, stream in (("out", "stdout"), ("err", "stderr")):
+            c.wait_line(f"{word} {i}", stream=stream)
+            then = now_usec()  # the index tells times apart that are 10 ms apart
+            eventually(lambda t=then: now_usec() > t + 15000)
+            with open(go, "w", encoding="utf-8") as f:
+                f.write("\n")
+    c.wait_end()
+    tool = hf.popen("logs", c.name, stderr=subprocess.STDOUT)
+    assert tool.communicate()[0].splitlines() == [
+        f"{word} {i}" for i in range(1, 4) for word in ("out", "err")]
 
 
 def test_logs_follow(hf):
