@@ -128,16 +128,18 @@ def test_logs(hf):
 
 def test_logs_of_both_streams_in_one_pipe_keep_their_order(hf):
     go = os.path.join(hf.base, "go")
-    os.mkfifo(go)
+    os.mkdir(go)
+    wait = "until [ -e /go/{0}$i ]; do sleep 0.01; done"
     c = hf.start("-v", f"{go}:/go", "--", "/bin/sh", "-c",
-                 "for i in 1 2 3; do echo out $i; read x < /go; echo err $i >&2; read x < /go; done")
+                 f"for i in 1 2 3; do echo out $i; {wait.format('out')}; "
+                 f"echo err $i >&2; {wait.format('err')}; done")
     for i in range(1, 4):
         for word, stream in (("out", "stdout"), ("err", "stderr")):
             c.wait_line(f"{word} {i}", stream=stream)
             then = now_usec()  # the index tells times apart that are 10 ms apart
             eventually(lambda t=then: now_usec() > t + 15000)
-            with open(go, "w", encoding="utf-8") as f:
-                f.write("\n")
+            with open(f"{go}/{word}{i}", "w", encoding="utf-8"):
+                pass
     c.wait_end()
     tool = hf.popen("logs", c.name, stderr=subprocess.STDOUT)
     assert tool.communicate()[0].splitlines() == [
