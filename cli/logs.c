@@ -136,14 +136,16 @@ static void print_piece(struct logs *logs)
 /* Prints all that is on disk; 0 or a fault. */
 static int print_rest(struct logs *logs)
 {
-	int r;
+	int r, err;
 
 	while ((r = logread_next(&logs->read, &logs->piece)) > 0)
 		print_piece(logs);
-	fflush(stdout);
+	err = fflush(stdout) ? errno : EIO;
 	fflush(stderr);
-	if (r == 0 && ferror(stdout))
-		return fault(-EPIPE, "write");
+	if (r == 0 && ferror(stdout)) {
+		clearerr(stdout); /* told here, once */
+		return fault(-err, "write");
+	}
 	return r;
 }
 

@@ -288,6 +288,44 @@ def test_wait_leaves_an_orphan_alone(hf):
     eventually(lambda: not alive(init) and not alive(service))
 
 
+def test_rm_leaves_an_orphan_alone(hf):
+    c = orphaned(hf)
+    init, service = c.init, c.service
+    out = hf("rm", c.name)
+    assert out.returncode == 1 and "supervising" in out.stderr and c.name in out.stderr
+    assert alive(init) and alive(service) and c.service == service
+    c.rm("-f")
+    assert not alive(init) and hf.containers() == []
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("args", [("ps",), ("--help",), ("run", "--help"), ("version",)])
+def test_a_full_standard_output_is_told(hf, args):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        tool = hf.popen(*args, stdout=full)
+        err = tool.communicate()[1]
+    assert tool.returncode == 1 and "No space left" in err
+
+
+def test_logs_to_a_full_disk_are_told_once(hf):
+    c = hf.start("--", "/bin/sh", "-c", "echo x; exec sleep 1000")
+    c.wait_line("x")
+    for more in ((), ("-f",)):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            tool = hf.popen("logs", *more, c.name, stdout=full)
+            err = tool.communicate()[1]
+        assert tool.returncode == 1 and err.count("holdfast: ") == 1 and "No space left" in err
+
+
+def test_output_that_could_not_be_shown_is_told(hf):
+    name = hf.name()
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        tool = hf.popen("run", "--name", name, "--", "/bin/sh", "-c", "echo x; exit 3", stdout=full)
+        err = tool.communicate()[1]
+    assert tool.returncode == 3 and "No space left" in err and "logs" in err
+    assert hf.ok("logs", name).stdout == "x\n"
+
+
 @pytest.mark.parametrize("at,what", [(0, b"not a journal at all"), (8, b"\xff\xff\0\0")],
                          ids=["damaged", "other version"])
 def test_rm_of_what_nobody_can_read(hf, at, what):
