@@ -481,8 +481,8 @@ static void settings_defaults(struct settings *s)
 /* Absolute, and really there. */
 static int path_resolve(const char *option, const char **path)
 {
+	auto_free char *full = NULL;
 	struct stat st;
-	char *full;
 
 	if (!*path)
 		return 0;
@@ -491,7 +491,7 @@ static int path_resolve(const char *option, const char **path)
 		return fault(-errno, "%s \"%.200s\"", option, *path);
 	if (!S_ISDIR(st.st_mode))
 		return fault_plain(-ENOTDIR, "%s \"%.200s\": not a directory", option, *path);
-	*path = full; /* lives as long as the program */
+	*path = take(full); /* lives as long as the program */
 	return 0;
 }
 
