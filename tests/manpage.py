@@ -48,9 +48,10 @@ def sections(text, mark="#"):
 
 
 def entries(text):
-    """Every described option of a section: [Option]; several may share one entry."""
+    """Every described option of a section: [Option]; several may share one entry. A line of prose
+    that begins with an option is none: nothing indented follows it."""
     found = []
-    for m in re.finditer(r"^(\*-.*)\n((?:(?:\t.*)?\n)*)", text + "\n", re.M):
+    for m in re.finditer(r"^(\*-.*)\n(\t.*\n(?:(?:\t.*)?\n)*)", text + "\n", re.M):
         for o in re.finditer(OPTION, plain(m.group(1))):
             found.append(Option(o.group(2), o.group(1), o.group(3), plain(m.group(2))))
     return found

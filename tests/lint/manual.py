@@ -217,7 +217,9 @@ def self_test():
         tree["docs/holdfast.1.scd"] = "holdfast(1)\n\n" + environment + text
         wrong += lint.self_test(lambda root, e=expected: [
             f"docs/holdfast.1.scd {f}" for f in check(root) if e in f], tree, {})
-    wrong += [f"self-test: good help was refused: {f}" for f in findings_of(page_of(SAME))]
+    prose = SAME + "As was said, it is not\n*--fast*, nor\n*--slow* ever.\n\n"
+    for good in (SAME, prose):
+        wrong += [f"self-test: good help was refused: {f}" for f in findings_of(page_of(good))]
     for text, expected in OTHER:
         if not any(expected in f for f in findings_of(page_of(text))):
             wrong.append(f"self-test: not found: {expected}")
