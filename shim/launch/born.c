@@ -25,6 +25,7 @@
 #include "ipc/base/mem.h"
 #include "ipc/base/proc.h"
 #include "ipc/channel.h"
+#include "ipc/rlimits.h"
 #include "ipc/shared.h"
 #include "shim/launch/launch.h"
 #include "shim/launch/recipe.h"
@@ -91,9 +92,9 @@ static void cap_limit(struct launch *l, struct plan_rlimit *want)
 	if (setrlimit((int)want->resource, &next) == 0)
 		return; /* the child inherits it */
 	launch_warn(l,
-		"rlimit %u: hard limit %llu is above this host's %llu and can't be raised "
+		"rlimit %s: hard limit %llu is above this host's %llu and can't be raised "
 		"(CAP_SYS_RESOURCE is missing), lowered to it",
-		want->resource, (unsigned long long)want->hard, (unsigned long long)now.rlim_max);
+		rlimit_name(want->resource), (unsigned long long)want->hard, (unsigned long long)now.rlim_max);
 	want->hard = now.rlim_max;
 	if (want->soft > want->hard)
 		want->soft = want->hard;
