@@ -83,6 +83,7 @@ int born_userns(struct launch *l)
  * init would ask for more. */
 static void cap_limit(struct launch *l, struct plan_rlimit *want)
 {
+	char hard[24] = "unlimited";
 	struct rlimit now, next;
 
 	if (want->resource >= RLIM_NLIMITS || getrlimit((int)want->resource, &now) != 0 ||
@@ -91,10 +92,12 @@ static void cap_limit(struct launch *l, struct plan_rlimit *want)
 	next = (struct rlimit){now.rlim_cur, want->hard};
 	if (setrlimit((int)want->resource, &next) == 0)
 		return; /* the child inherits it */
+	if (want->hard != RLIM_INFINITY)
+		snprintf(hard, sizeof(hard), "%llu", (unsigned long long)want->hard);
 	launch_warn(l,
-		"rlimit %s: hard limit %llu is above this host's %llu and can't be raised "
+		"rlimit %s: hard limit %s is above this host's %llu and can't be raised "
 		"(CAP_SYS_RESOURCE is missing), lowered to it",
-		rlimit_name(want->resource), (unsigned long long)want->hard, (unsigned long long)now.rlim_max);
+		rlimit_name(want->resource), hard, (unsigned long long)now.rlim_max);
 	want->hard = now.rlim_max;
 	if (want->soft > want->hard)
 		want->soft = want->hard;
