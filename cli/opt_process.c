@@ -216,13 +216,11 @@ int opt_process_check(const struct run *run)
 {
 	const struct spec_security *s = &run->spec.setup.security;
 
-	/* Each run in place loads the filter anew; without no_new_privs that takes CAP_SYS_ADMIN.
-	 */
-	if (s->new_privileges && s->filter != FILTER_NONE && !run->spec.bundle &&
+	/* Each run in place would load it anew: without no_new_privs that takes CAP_SYS_ADMIN. */
+	if (s->new_privileges && s->filter == FILTER_FILE &&
 		!(run->settings.flags & SETTINGS_NO_INIT))
 		return fault_plain(-EINVAL,
-			"--security-opt \"no-new-privileges=false\": together with a filter of system "
-			"calls the service must be PID 1 itself (add --init none, or --security-opt "
-			"seccomp=unconfined)");
+			"--security-opt \"no-new-privileges=false\": together with seccomp=FILE the service "
+			"must be PID 1 itself (add --init none, or use seccomp=default)");
 	return 0;
 }

@@ -134,8 +134,8 @@ int step_plan(struct launch *l)
 	p->stop_grace_usec = l->set.stop_grace_usec;
 	p->pipe_size = 1u << 20;
 	p->flags &= PLAN_NO_NEW_PRIVS | PLAN_OWN_PIDNS | PLAN_OWN_IPCNS | PLAN_FILTER_ONCE;
-	if (!(p->flags & PLAN_NO_NEW_PRIVS))
-		p->flags &= ~(uint32_t)PLAN_FILTER_ONCE;
+	if (p->flags & PLAN_FILTER_ONCE && !(p->flags & PLAN_NO_NEW_PRIVS))
+		p->flags |= PLAN_FILTER_HELD;
 	p->flags |= launch_flag(l, SETTINGS_TTY) ? PLAN_TTY : 0;
 	p->flags |=
 		launch_flag(l, SETTINGS_STDIN) && !launch_flag(l, SETTINGS_TTY) ? PLAN_STDIN : 0;

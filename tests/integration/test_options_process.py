@@ -204,13 +204,32 @@ def test_oom_score_adj_overrides_the_bundle(hf, rootfs):
 
 def test_no_new_privileges(hf):
     assert hf.show("--security-opt", "no-new-privileges")["status"]["NoNewPrivs"] == "1"
-    for off in ("no-new-privileges=false", "no-new-privileges:false"):
-        shown = hf.show("--security-opt", off, "--init", "none")["status"]
-        assert shown["NoNewPrivs"] == "0" and shown["Seccomp"] == "2"
-    shown = hf.show("--security-opt", off, "--security-opt", "seccomp=unconfined")["status"]
+    off = ("--security-opt", "no-new-privileges=false")
+    for options in ((), ("--init", "none"), ("--userns", "auto"), ("--user", "1234")):
+        shown = hf.show(*off, *options)["status"]
+        assert shown["NoNewPrivs"] == "0" and shown["Seccomp"] == "2", options
+        assert shown["Seccomp_filters"] == "1", options
+    assert hf.show("--security-opt", "no-new-privileges:false")["status"]["NoNewPrivs"] == "0"
+    shown = hf.show(*off, "--security-opt", "seccomp=unconfined")["status"]
     assert shown["NoNewPrivs"] == "0" and shown["Seccomp"] == "0"
-    refused(hf, "--security-opt", off, words=["--security-opt", "no-new-privileges=false",
-                                              "--init none"])
+    refused(hf, *off, "--security-opt", profile(hf, rule("mkdir")),
+            words=["--security-opt", "no-new-privileges=false", "--init none"])
+    shown = hf.show(*off, "--security-opt", profile(hf, rule("mkdir")), "--init", "none")["status"]
+    assert shown["NoNewPrivs"] == "0" and shown["Seccomp"] == "2"
+
+
+def test_filter_without_no_new_privileges_stays_over_restarts(hf):
+    """Loaded before PID 1 began: it can't be loaded again, and need not."""
+    c = hf.start("--restart", "always", "--restart-delay", "0", "--restart-mode", "in-place",
+                 "--security-opt", "no-new-privileges=false", "--", hf.torture, "stamp")
+    init = c.init
+    for _ in range(3):
+        first = c.service
+        kill(first, 9)
+        again = c.wait_service(other_than=first)
+        assert c.init == init
+        assert [status_field(p, "Seccomp") for p in (init, again)] == ["2", "2"]
+        assert [status_field(p, "NoNewPrivs") for p in (init, again)] == ["0", "0"]
 
 
 def test_setuid_programs_work_without_it(hf, rootfs):
@@ -221,7 +240,8 @@ def test_setuid_programs_work_without_it(hf, rootfs):
         assert out.returncode == 0, out.stderr
         return json.loads(out.stdout)["uids"][1]
     assert effective() == 1234
-    assert effective("--security-opt", "no-new-privileges=false", "--init", "none") == 0
+    for init in ("none", "holdfast"):
+        assert effective("--security-opt", "no-new-privileges=false", "--init", init) == 0
 
 
 def test_seccomp_unconfined(hf):

@@ -145,7 +145,10 @@ static void test_security(void **state)
 		RUN_OK);
 	assert_true(run.settings.flags & SETTINGS_DEFAULT_SECCOMP);
 	assert_false(run.spec.setup.security.new_privileges);
-	assert_true(parse(&run, ARGS("--security-opt", "no-new-privileges=false", "true")) < 0);
+	assert_int_equal(
+		parse(&run, ARGS("--security-opt", "no-new-privileges=false", "true")), RUN_OK);
+	assert_true(parse(&run, ARGS("--security-opt", "no-new-privileges=false", "--security-opt",
+					"seccomp=/x", "true")) < 0);
 	assert_non_null(strstr(fault_text(), "--init none"));
 }
 
