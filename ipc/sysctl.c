@@ -34,8 +34,10 @@ int sysctl_path(const char *key, char *path, size_t size)
 		return -EINVAL;
 	for (size_t i = 0; i <= n; i++)
 		path[i] = key[i] == from ? '/' : key[i];
-	return strstr(path, "//") || strstr(path, "/../") || strncmp(path, "../", 3) == 0 ? -EINVAL
-											  : 0;
+	if (strstr(path, "//") || strncmp(path, "../", 3) == 0 || strstr(path, "/../") ||
+		(n >= 3 && strcmp(path + n - 3, "/..") == 0))
+		return -EINVAL;
+	return 0;
 }
 
 uint64_t sysctl_namespace(const char *path)

@@ -25,6 +25,7 @@ static void test_paths(void **state)
 		{"/net/x", NULL},
 		{"net/../kernel/core_pattern", NULL},
 		{"../kernel/x", NULL},
+		{"net/core/..", NULL},
 		{"net/x y", NULL},
 		{"net.x\n", NULL},
 		{"net.\xc3\xa9", NULL},
