@@ -423,8 +423,9 @@ static int attach_turn(struct attach *a)
  * still read, so it is told that nobody does. */
 static void await_removal(struct attach *a)
 {
+	bool failed = a->status >= 0 || (a->exited && attach_removes(&a->exit));
 	bool removes =
-		a->status >= 0 || (a->exited && (a->conf->remove || attach_removes(&a->exit)));
+		(failed && !a->conf->keep) || (a->conf->remove && (a->status >= 0 || a->exited));
 
 	if (removes && !a->gone && client_remove(a->client, true) < 0)
 		complain("warning: %s", fault_text());
@@ -480,6 +481,13 @@ static int attach_open(struct attach *a)
 		return a->watch;
 	follow_init(&a->out[LOG_STDOUT], a->dirfd, LOG_STDOUT, STDOUT_FILENO);
 	follow_init(&a->out[LOG_STDERR], a->dirfd, LOG_STDERR, STDERR_FILENO);
+	for (int i = 0; a->conf->from_end && i < LOG_STREAMS; i++) {
+		int64_t end = log_stream_end(a->dirfd, (enum log_stream)i);
+
+		if (end < 0)
+			return (int)end;
+		a->out[i].at = (uint64_t)end;
+	}
 	return 0;
 }
 

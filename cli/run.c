@@ -50,8 +50,9 @@ static int enabled_create(int dirfd)
 	return fd < 0 ? fault(-errno, "create enabled") : 0;
 }
 
-/* The lock is taken first: from here on nobody takes the directory for an abandoned one. */
-static int populate(struct state *s, struct settings *settings, const char *config)
+/* The lock is taken first: from here on nobody takes the directory for an abandoned one. Without a
+ * supervisor it is `start` that enables one, later. */
+static int populate(struct state *s, struct settings *settings, const char *config, bool supervised)
 {
 	auto_fd lock = state_lock(s);
 	int r = lock;
@@ -60,12 +61,13 @@ static int populate(struct state *s, struct settings *settings, const char *conf
 		r = file_replace(s->dirfd, "config.json", config, strlen(config), 0600);
 	if (r == 0)
 		r = settings_write(s->dirfd, settings);
-	if (r == 0)
-		r = enabled_create(s->dirfd);
+	if (r < 0 || !supervised)
+		return r < 0 ? r : 0;
+	r = enabled_create(s->dirfd);
 	return r == 0 ? keeper_start(s, fd_take(&lock)) : r;
 }
 
-static int create(struct run *run, const char *config, struct state *s)
+static int create(struct run *run, const char *config, struct state *s, bool supervised)
 {
 	struct settings *settings = &run->settings;
 	int r;
@@ -75,7 +77,7 @@ static int create(struct run *run, const char *config, struct state *s)
 	r = state_create(settings->id, s);
 	if (r != STATE_DONE)
 		return r;
-	r = populate(s, settings, config);
+	r = populate(s, settings, config, supervised);
 	if (r < 0)
 		state_discard(s, settings->log_dir);
 	return r;
@@ -171,20 +173,41 @@ static int start(const struct run *run, struct state *s)
 	return status;
 }
 
+static int name_taken(const struct run *run)
+{
+	complain("container name \"%s\" is in use (use another --name, or holdfast rm %s)",
+		run->settings.id, run->settings.id);
+	return CLI_BROKEN;
+}
+
+static int create_only(struct run *run, const char *config)
+{
+	struct state s = {.dirfd = -1};
+	int r;
+
+	attach_block_signals(); /* made as a whole or not at all */
+	r = create(run, config, &s, false);
+	attach_unblock_signals();
+	state_close(&s);
+	if (r < 0)
+		return give_up(CLI_BROKEN);
+	if (r == STATE_EXISTS)
+		return name_taken(run);
+	printf("%s\n", run->settings.id);
+	return CLI_OK;
+}
+
 static int create_and_start(struct run *run, const char *config)
 {
 	struct state s = {.dirfd = -1};
 	int r, status;
 
 	attach_block_signals();
-	r = create(run, config, &s);
+	r = create(run, config, &s, true);
 	if (r < 0)
 		return give_up(CLI_BROKEN);
-	if (r == STATE_EXISTS) {
-		complain("container name \"%s\" is in use (use another --name, or holdfast rm %s)",
-			run->settings.id, run->settings.id);
-		return CLI_BROKEN;
-	}
+	if (r == STATE_EXISTS)
+		return name_taken(run);
 	status = start(run, &s);
 	state_close(&s);
 	if (run->detach)
@@ -202,28 +225,57 @@ static void degrade(struct run *run)
 			"warning: this host has no pids cgroup controller: the number of processes is not limited (--pids-limit 0 says that this is wanted)");
 }
 
-int command_run(int argc, char **argv)
+static int print_only(const char *config)
 {
-	static struct run run; /* 3 KiB of settings */
+	printf("%s\n", config);
+	return CLI_OK;
+}
+
+static int carry_out(struct run *run)
+{
 	auto_free char *config = NULL;
-	int r = run_parse(&run, argc, argv), status;
+	int r = choose_id(run);
+
+	if (r == 0 && !run->spec.print)
+		r = keeper_check();
+	if (r < 0)
+		return give_up(CLI_BROKEN);
+	degrade(run);
+	if (spec_build(&run->spec, &run->settings, &config) < 0)
+		return give_up(CLI_USAGE);
+	if (run->spec.print)
+		return print_only(config);
+	return run->create ? create_only(run, config) : create_and_start(run, config);
+}
+
+static int command_make(struct run *run, int argc, char **argv)
+{
+	int r = run_parse(run, argc, argv), status;
 
 	if (r < 0)
 		return give_up(CLI_USAGE);
 	if (r == RUN_HELP)
 		return CLI_OK;
-	if (geteuid() != 0) {
-		complain("run needs root: namespaces, mounts and cgroups are made (use sudo)");
+	if (geteuid() != 0 && !run->spec.print) {
+		complain("%s needs root: namespaces, mounts and cgroups are made (use sudo)",
+			argv[0]);
 		return CLI_BROKEN;
 	}
-	r = choose_id(&run);
-	if (r == 0)
-		r = keeper_check();
-	if (r < 0)
-		return give_up(CLI_BROKEN);
-	degrade(&run);
-	r = spec_build(&run.spec, &run.settings, &config);
-	status = r < 0 ? give_up(CLI_USAGE) : create_and_start(&run, config);
-	run_finish(&run);
+	status = carry_out(run);
+	run_finish(run);
 	return status;
+}
+
+int command_run(int argc, char **argv)
+{
+	static struct run run; /* 3 KiB of settings */
+
+	return command_make(&run, argc, argv);
+}
+
+int command_create(int argc, char **argv)
+{
+	static struct run run = {.create = true};
+
+	return command_make(&run, argc, argv);
 }

@@ -455,10 +455,19 @@ static const struct option rows[] = {
 		AT(settings.stop_grace_usec)},
 	{"init", 0, "holdfast|none", "none: the command is PID 1", set_init, 0},
 	{"cgroup", 0, "PATH", "below each hierarchy (/holdfast/local/ID)", set_cgroup, AT(cgroup)},
+	{"print-spec", 0, NULL, "print the config.json that this means, and make nothing",
+		option_flag, AT(spec.print)},
 	{"host-files", 0, "all", "host's root: mask nothing", set_host_files, 0},
 };
 
-static const struct option_table table = {
+static const struct option_table create_table = {
+	.usage = "holdfast create [options] [--bundle DIR | --rootfs DIR] [--] COMMAND [ARG...]",
+	.about = "Makes a container as run does, and leaves it to `holdfast start`.",
+	.rows = rows,
+	.len = array_size(rows),
+};
+
+static const struct option_table run_table = {
 	.usage = "holdfast run [options] [--bundle DIR | --rootfs DIR] [--] COMMAND [ARG...]",
 	.about = "Starts a container and keeps its service alive.",
 	.rows = rows,
@@ -510,7 +519,12 @@ static int combination_check(const struct run *run)
 			"--bundle and --rootfs exclude each other (the bundle names its own root)");
 	if (!run->spec.argv[0] && !run->spec.bundle)
 		return usage("no command (write it after the options: holdfast run -- COMMAND)");
-	if (run->tty && run->interactive && !run->detach && !isatty(STDIN_FILENO))
+	if (run->create && (run->detach || run->spec.print))
+		return fault_plain(-EINVAL, "--%s: create starts and prints nothing (%s)",
+			run->detach ? "detach" : "print-spec",
+			run->detach ? "leave it out" : "use holdfast run --print-spec");
+	if (run->tty && run->interactive && !run->detach && !run->create && !run->spec.print &&
+		!isatty(STDIN_FILENO))
 		return usage("-t with -i: standard input is not a terminal (leave -t out)");
 	if ((s->flags & SETTINGS_NO_INIT) && s->policy.mode == RESTART_IN_PLACE)
 		return usage(
@@ -553,11 +567,13 @@ static void settings_fill(struct run *run)
 
 int run_parse(struct run *run, int argc, char **argv)
 {
+	bool create = run->create;
 	int first, r;
 
 	memset(run, 0, sizeof(*run));
+	run->create = create;
 	settings_defaults(&run->settings);
-	r = options_parse(&table, run, argc, argv, &first);
+	r = options_parse(create ? &create_table : &run_table, run, argc, argv, &first);
 	if (r < 0)
 		return r;
 	if (r == OPTIONS_HELP)

@@ -13,6 +13,7 @@ struct run {
 	const char *knob; /* the last --restart-* option, NULL: none */
 	const char *oom;  /* as the user wrote it, NULL: not */
 	bool detach, tty, interactive, remove;
+	bool create;  /* `create`: set by the caller */
 	bool restart; /* --restart was given */
 	bool retries; /* the budget is that of --restart on-failure:N */
 };

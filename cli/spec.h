@@ -40,6 +40,7 @@ struct spec {
 	bool read_only;
 	bool userns;
 	uint32_t userns_base, userns_size;
+	bool print; /* for a reader's eyes */
 	bool tty;
 	uint16_t rows, cols; /* of the terminal at the start; 0: not known */
 };
