@@ -72,9 +72,9 @@ static int create(struct run *run, const char *config, struct state *s, bool sup
 	struct settings *settings = &run->settings;
 	int r;
 
-	state_log_dir(settings->id, settings->log_dir, sizeof(settings->log_dir));
+	state_log_dir(run->log_dir, settings->id, settings->log_dir, sizeof(settings->log_dir));
 	settings->real_created = now_real();
-	r = state_create(settings->id, s);
+	r = state_create(settings->id, settings->log_dir, s);
 	if (r != STATE_DONE)
 		return r;
 	r = populate(s, settings, config, supervised);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/caps.h"
+#include "cli/opt_logs.h"
 #include "cli/options.h"
 #include "cli/state.h"
 #include "cli/term.h"
@@ -20,8 +21,6 @@
 #include "ipc/base/sig.h"
 
 #define STOP_GRACE_USEC (10 * USEC_PER_SEC)
-#define LOG_BYTES	(16u << 20)
-#define LOG_FILES	4
 #define USERNS_BASE	100000
 #define USERNS_SIZE	65536
 #define RETRIES_WINDOW	(366 * 24 * 3600 * USEC_PER_SEC)
@@ -455,6 +454,14 @@ static const struct option rows[] = {
 		AT(settings.stop_grace_usec)},
 	{"init", 0, "holdfast|none", "none: the command is PID 1", set_init, 0},
 	{"cgroup", 0, "PATH", "below each hierarchy (/holdfast/local/ID)", set_cgroup, AT(cgroup)},
+
+	/* output (cli/opt_logs.c) */
+	{"log-dir", 0, "DIR", "below it, instead of /var/log/holdfast", opt_log_dir, 0},
+	{"log-max-size", 0, "SIZE", "of one file of the output kept (16m)", opt_log_max_size, 0},
+	{"log-max-files", 0, "N", "files kept of each stream (4)", opt_log_max_files, 0},
+	{"log-full", 0, "drop|block", "disk full: lose output, counted, or wait (drop)",
+		opt_log_full, 0},
+
 	{"print-spec", 0, NULL, "print the config.json that this means, and make nothing",
 		option_flag, AT(spec.print)},
 	{"host-files", 0, "all", "host's root: mask nothing", set_host_files, 0},

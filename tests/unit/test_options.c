@@ -1,4 +1,4 @@
-/* sources: cli/options.c cli/run_options.c cli/caps.c cli/spec.c cli/term.c ipc */
+/* sources: cli/options.c cli/run_options.c cli/opt_logs.c cli/caps.c cli/spec.c cli/term.c ipc */
 #include "tests/unit/unit.h"
 
 #include <signal.h>
