@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cli/opt_mounts.h"
 #include "cli/run_options.h"
 #include "ipc/base/fault.h"
 #include "ipc/base/parse.h"
@@ -18,8 +19,7 @@ int opt_log_dir(void *ctx, const struct option *o, const char *value)
 	struct run *run = ctx;
 	struct stat st;
 
-	if (value[0] != '/' || strstr(value, "/../") || strlen(value) > DIR_MAX ||
-		(strlen(value) >= 3 && strcmp(value + strlen(value) - 3, "/..") == 0))
+	if (!opt_path_ok(value) || strlen(value) > DIR_MAX)
 		return option_bad(o, value, "use an absolute path without .. of at most 400 bytes");
 	if (stat(value, &st) == 0 && !S_ISDIR(st.st_mode))
 		return option_bad(

@@ -52,13 +52,16 @@ static int enabled_create(int dirfd)
 
 /* The lock is taken first: from here on nobody takes the directory for an abandoned one. Without a
  * supervisor it is `start` that enables one, later. */
-static int populate(struct state *s, struct settings *settings, const char *config, bool supervised)
+static int populate(struct state *s, struct run *run, const char *config, bool supervised)
 {
+	struct settings *settings = &run->settings;
 	auto_fd lock = state_lock(s);
 	int r = lock;
 
 	if (r >= 0)
 		r = file_replace(s->dirfd, "config.json", config, strlen(config), 0600);
+	if (r == 0)
+		r = files_write(&run->files, &run->spec, settings, s->dirfd);
 	if (r == 0)
 		r = settings_write(s->dirfd, settings);
 	if (r < 0 || !supervised)
@@ -77,7 +80,7 @@ static int create(struct run *run, const char *config, struct state *s, bool sup
 	r = state_create(settings->id, settings->log_dir, s);
 	if (r != STATE_DONE)
 		return r;
-	r = populate(s, settings, config, supervised);
+	r = populate(s, run, config, supervised);
 	if (r < 0)
 		state_discard(s, settings->log_dir);
 	return r;
@@ -241,6 +244,8 @@ static int carry_out(struct run *run)
 	if (r < 0)
 		return give_up(CLI_BROKEN);
 	degrade(run);
+	if (files_mount(&run->files, &run->spec, &run->settings) < 0)
+		return give_up(CLI_BROKEN);
 	if (spec_build(&run->spec, &run->settings, &config) < 0)
 		return give_up(CLI_USAGE);
 	if (run->spec.print)

@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include "cli/caps.h"
+#include "cli/opt_files.h"
 #include "cli/opt_logs.h"
+#include "cli/opt_mounts.h"
 #include "cli/options.h"
 #include "cli/state.h"
 #include "cli/term.h"
@@ -354,10 +356,13 @@ static int set_init(void *ctx, const struct option *o, const char *value)
 
 static int set_host_files(void *ctx, const struct option *o, const char *value)
 {
-	if (strcmp(value, "all") != 0)
-		return option_bad(
-			o, value, "use all (or leave it out: secrets of the host are masked)");
-	((struct run *)ctx)->settings.flags |= SETTINGS_HOST_FILES;
+	struct settings *s = &((struct run *)ctx)->settings;
+
+	if (strcmp(value, "all") != 0 && strcmp(value, "masked") != 0)
+		return option_bad(o, value,
+			"use all, or masked: secrets of the host are not shown (default)");
+	s->flags &= ~(uint32_t)SETTINGS_HOST_FILES;
+	s->flags |= value[0] == 'a' ? SETTINGS_HOST_FILES : 0;
 	return 0;
 }
 
@@ -455,6 +460,17 @@ static const struct option rows[] = {
 	{"init", 0, "holdfast|none", "none: the command is PID 1", set_init, 0},
 	{"cgroup", 0, "PATH", "below each hierarchy (/holdfast/local/ID)", set_cgroup, AT(cgroup)},
 
+	/* mounts (cli/opt_mounts.c) */
+	{"mount", 0, "TYPE,...", "type=bind|tmpfs,source=PATH,target=PATH,readonly,...", opt_mount,
+		0},
+
+	/* names (cli/opt_files.c) */
+	{"add-host", 0, "NAME:IP", "a line of /etc/hosts", opt_add_host, 0},
+	{"dns", 0, "IP", "a name server of /etc/resolv.conf", opt_dns, 0},
+	{"dns-search", 0, "DOMAIN", "where names are looked for (. alone: nowhere)", opt_dns_search,
+		0},
+	{"dns-option", 0, "WORD", "an option of resolv.conf(5): ndots:2", opt_dns_option, 0},
+
 	/* output (cli/opt_logs.c) */
 	{"log-dir", 0, "DIR", "below it, instead of /var/log/holdfast", opt_log_dir, 0},
 	{"log-max-size", 0, "SIZE", "of one file of the output kept (16m)", opt_log_max_size, 0},
@@ -464,7 +480,8 @@ static const struct option rows[] = {
 
 	{"print-spec", 0, NULL, "print the config.json that this means, and make nothing",
 		option_flag, AT(spec.print)},
-	{"host-files", 0, "all", "host's root: mask nothing", set_host_files, 0},
+	{"host-files", 0, "all|masked", "host's root: mask nothing, or its secrets (masked)",
+		set_host_files, 0},
 };
 
 static const struct option_table create_table = {
@@ -612,5 +629,6 @@ void run_finish(struct run *run)
 {
 	free((void *)(uintptr_t)run->spec.bundle);
 	free((void *)(uintptr_t)run->spec.rootfs);
+	files_finish(&run->files);
 	spec_finish(&run->spec);
 }

@@ -1,6 +1,7 @@
 /* The options of `holdfast run`, as one struct. */
 #pragma once
 
+#include "cli/files.h"
 #include "cli/spec.h"
 #include "ipc/cghier.h"
 #include "ipc/settings.h"
@@ -8,6 +9,7 @@
 struct run {
 	struct settings settings; /* magic, size and id come later */
 	struct spec spec;
+	struct files files;
 	const char *name; /* NULL: random */
 	const char *cgroup;
 	const char *log_dir; /* NULL: the usual */
