@@ -87,3 +87,29 @@ int opt_dns_option(void *ctx, const struct option *o, const char *value)
 			o, value, "use one word of resolv.conf(5): ndots:2, rotate, timeout:1");
 	return add(&run->files.options, strdup(value));
 }
+
+int opt_hostname(void *ctx, const struct option *o, const char *value)
+{
+	struct run *run = ctx;
+	size_t len = strlen(value);
+
+	if (len == 0 || len > 63 || strchr(".-", *value) ||
+		strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+			      "0123456789.-") != len)
+		return option_bad(o, value,
+			"use 1 to 63 letters, digits, dots and dashes, a letter or digit first");
+	run->spec.hostname = value;
+	return 0;
+}
+
+int opt_host_files(void *ctx, const struct option *o, const char *value)
+{
+	struct settings *s = &((struct run *)ctx)->settings;
+
+	if (strcmp(value, "all") != 0 && strcmp(value, "masked") != 0)
+		return option_bad(o, value,
+			"use all, or masked: secrets of the host are not shown (default)");
+	s->flags &= ~(uint32_t)SETTINGS_HOST_FILES;
+	s->flags |= value[0] == 'a' ? SETTINGS_HOST_FILES : 0;
+	return 0;
+}

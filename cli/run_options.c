@@ -354,18 +354,6 @@ static int set_init(void *ctx, const struct option *o, const char *value)
 	return 0;
 }
 
-static int set_host_files(void *ctx, const struct option *o, const char *value)
-{
-	struct settings *s = &((struct run *)ctx)->settings;
-
-	if (strcmp(value, "all") != 0 && strcmp(value, "masked") != 0)
-		return option_bad(o, value,
-			"use all, or masked: secrets of the host are not shown (default)");
-	s->flags &= ~(uint32_t)SETTINGS_HOST_FILES;
-	s->flags |= value[0] == 'a' ? SETTINGS_HOST_FILES : 0;
-	return 0;
-}
-
 static int set_path(void *ctx, const struct option *o, const char *value)
 {
 	if (!absolute(value))
@@ -398,18 +386,6 @@ static int set_memory(void *ctx, const struct option *o, const char *value)
 	return r;
 }
 
-static int set_hostname(void *ctx, const struct option *o, const char *value)
-{
-	size_t len = strlen(value);
-
-	if (len == 0 || len > 63 || strchr(".-", *value) ||
-		strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-			      "0123456789.-") != len)
-		return option_bad(o, value,
-			"use 1 to 63 letters, digits, dots and dashes, a letter or digit first");
-	return option_text(ctx, o, value);
-}
-
 #define AT(member) offsetof(struct run, member)
 
 static const struct option rows[] = {
@@ -426,7 +402,7 @@ static const struct option rows[] = {
 	{"workdir", 'w', "DIR", "working directory", set_path, AT(spec.workdir)},
 	{"user", 'u', "USER[:GROUP]", "numbers, or names known in the container", option_text,
 		AT(spec.user)},
-	{"hostname", 'h', "NAME", "host name (default: the id)", set_hostname, AT(spec.hostname)},
+	{"hostname", 'h', "NAME", "host name (default: the id)", opt_hostname, 0},
 	{"memory", 'm', "SIZE", "memory limit: 512M, 2G", set_memory, AT(spec.memory)},
 	{"cpus", 0, "NUMBER", "CPU limit: 0.5, 2", option_cpus, AT(spec.cpus)},
 	{"pids-limit", 0, "N", "most processes (4096; 0: no limit)", set_pids, 0},
@@ -481,7 +457,7 @@ static const struct option rows[] = {
 	{"print-spec", 0, NULL, "print the config.json that this means, and make nothing",
 		option_flag, AT(spec.print)},
 	{"host-files", 0, "all|masked", "host's root: mask nothing, or its secrets (masked)",
-		set_host_files, 0},
+		opt_host_files, 0},
 };
 
 static const struct option_table create_table = {

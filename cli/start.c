@@ -320,11 +320,15 @@ static int restart_once(struct client *c, const struct state *s, const struct co
 	command_name(s, command);
 	r = st.state == LIFE_NEW ? client_send(c, CLIENT_START, NULL, 0)
 				 : client_ask(c, CLIENT_RESTART, &req, sizeof(req));
-	if (r == -ESRCH) /* it went down just now */
-		return NEWS_ENDED;
-	if (r < 0)
+	if (r < 0 && r != -ESRCH && r != -ECANCELED)
 		return r;
-	return r == CLIENT_DONE ? await_run(c, st.run, command) : NEWS_GONE;
+	/* it may have ended just now, by itself, and be on its way down or up again; what was
+	 * announced while the answer was waited for is asked once more */
+	if (r != CLIENT_GONE)
+		r = client_send(c, CLIENT_STATE, NULL, 0);
+	if (r == CLIENT_DONE)
+		r = client_send(c, CLIENT_WAIT, NULL, 0);
+	return r == CLIENT_DONE ? await_run(c, st.run, command) : r < 0 ? r : NEWS_GONE;
 }
 
 static int restart_one(struct state *s, struct control *ctl)

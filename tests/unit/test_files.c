@@ -1,4 +1,4 @@
-/* sources: cli/files.c cli/state.c cli/group.c cli/spec.c ipc */
+/* sources: cli/files.c cli/spec.c ipc */
 #include "tests/unit/scratch.h"
 
 #include <fcntl.h>

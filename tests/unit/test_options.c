@@ -1,4 +1,4 @@
-/* sources: cli/options.c cli/run_options.c cli/files.c cli/state.c cli/group.c cli/opt_files.c cli/opt_logs.c cli/opt_mounts.c cli/caps.c cli/spec.c cli/term.c ipc */
+/* sources: cli/opt*.c cli/run_options.c cli/files.c cli/caps.c cli/spec.c cli/term.c ipc */
 #include "tests/unit/unit.h"
 
 #include <signal.h>
