@@ -12,7 +12,7 @@ struct attach_conf {
 	bool from_end; /* show what is written from now on, not what earlier runs wrote */
 	const char *log_dir;
 	const char *command;	 /* argv[0], for messages */
-	const char *detach_keys; /* cli/keys.h; NULL: none */
+	const char *detach_keys; /* cli/keys.h; NULL: the usual */
 };
 
 /* Blocks the signals that will be passed on: before anything is started, so that none is lost. */

@@ -2,9 +2,12 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/run_options.h"
 #include "ipc/base/fault.h"
@@ -86,6 +89,30 @@ int opt_dns_option(void *ctx, const struct option *o, const char *value)
 		return option_bad(
 			o, value, "use one word of resolv.conf(5): ndots:2, rotate, timeout:1");
 	return add(&run->files.options, strdup(value));
+}
+
+/* Absolute, since the supervisor that writes it stands in /. */
+int opt_pidfile(void *ctx, const struct option *o, const char *value)
+{
+	struct settings *s = &((struct run *)ctx)->settings;
+	char dir[PATH_MAX], cwd[PATH_MAX] = "", *slash;
+	struct stat st;
+	int n;
+
+	if (value[0] != '/' && !getcwd(cwd, sizeof(cwd)))
+		return fault(-errno, "--pidfile \"%.200s\": the current directory", value);
+	n = snprintf(dir, sizeof(dir), "%s%s%s", cwd, cwd[0] ? "/" : "", value);
+	if (n >= (int)sizeof(s->pidfile))
+		return option_bad(o, value, "longer than 255 bytes (use a shorter path)");
+	memcpy(s->pidfile, dir, (size_t)n + 1);
+	if (!*value || value[strlen(value) - 1] == '/' ||
+		(stat(s->pidfile, &st) == 0 && !S_ISREG(st.st_mode)))
+		return option_bad(o, value, "not a file (use a path such as /run/web.pid)");
+	slash = strrchr(dir, '/');
+	slash[slash == dir] = '\0';
+	if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
+		return option_bad(o, value, "its directory does not exist (make it first)");
+	return 0;
 }
 
 int opt_hostname(void *ctx, const struct option *o, const char *value)

@@ -8,5 +8,6 @@ int opt_add_host(void *ctx, const struct option *o, const char *value);
 int opt_dns(void *ctx, const struct option *o, const char *value);
 int opt_dns_search(void *ctx, const struct option *o, const char *value);
 int opt_dns_option(void *ctx, const struct option *o, const char *value);
+int opt_pidfile(void *ctx, const struct option *o, const char *value);
 int opt_hostname(void *ctx, const struct option *o, const char *value);
 int opt_host_files(void *ctx, const struct option *o, const char *value);

@@ -58,3 +58,9 @@ int opt_log_full(void *ctx, const struct option *o, const char *value)
 	run->settings.log_full = strcmp(value, "block") == 0 ? LOG_FULL_BLOCK : LOG_FULL_DROP;
 	return 0;
 }
+
+int opt_merge_output(void *ctx, const struct option *o, const char *value)
+{
+	((struct run *)ctx)->settings.flags |= SETTINGS_MERGE_OUTPUT;
+	return 0;
+}

@@ -10,4 +10,5 @@
 int opt_log_dir(void *ctx, const struct option *o, const char *value);
 int opt_log_max_size(void *ctx, const struct option *o, const char *value);
 int opt_log_max_files(void *ctx, const struct option *o, const char *value);
+int opt_merge_output(void *ctx, const struct option *o, const char *value);
 int opt_log_full(void *ctx, const struct option *o, const char *value);

@@ -155,6 +155,7 @@ static int start(const struct run *run, struct state *s)
 		.remove = run->remove,
 		.log_dir = run->settings.log_dir,
 		.command = run->spec.argv[0],
+		.detach_keys = run->detach_keys,
 	};
 	struct client c = {.fd = -1};
 	int r = client_open(&c, s), status;

@@ -436,26 +436,27 @@ static const struct option rows[] = {
 	{"init", 0, "holdfast|none", "none: the command is PID 1", set_init, 0},
 	{"cgroup", 0, "PATH", "below each hierarchy (/holdfast/local/ID)", set_cgroup, AT(cgroup)},
 
+	{"detach-keys", 0, "KEYS", "leave a terminal (ctrl-p,ctrl-q)", option_keys,
+		AT(detach_keys)},
+
 	/* mounts (cli/opt_mounts.c) */
-	{"mount", 0, "TYPE,...", "type=bind|tmpfs,source=PATH,target=PATH,readonly,...", opt_mount,
-		0},
+	{"mount", 0, "WORDS", "type=bind|tmpfs,source=PATH,target=PATH,...", opt_mount, 0},
 
 	/* names (cli/opt_files.c) */
+	{"pidfile", 0, "FILE", "the host's pid of PID 1, while there is one", opt_pidfile, 0},
 	{"add-host", 0, "NAME:IP", "a line of /etc/hosts", opt_add_host, 0},
 	{"dns", 0, "IP", "a name server of /etc/resolv.conf", opt_dns, 0},
-	{"dns-search", 0, "DOMAIN", "where names are looked for (. alone: nowhere)", opt_dns_search,
-		0},
+	{"dns-search", 0, "DOMAIN", "looked through for names (.: none)", opt_dns_search, 0},
 	{"dns-option", 0, "WORD", "an option of resolv.conf(5): ndots:2", opt_dns_option, 0},
 
 	/* output (cli/opt_logs.c) */
 	{"log-dir", 0, "DIR", "below it, instead of /var/log/holdfast", opt_log_dir, 0},
 	{"log-max-size", 0, "SIZE", "of one file of the output kept (16m)", opt_log_max_size, 0},
 	{"log-max-files", 0, "N", "files kept of each stream (4)", opt_log_max_files, 0},
-	{"log-full", 0, "drop|block", "disk full: lose output, counted, or wait (drop)",
-		opt_log_full, 0},
+	{"merge-output", 0, NULL, "stdout and stderr as one stream", opt_merge_output, 0},
+	{"log-full", 0, "drop|block", "disk full: lose output, or wait (drop)", opt_log_full, 0},
 
-	{"print-spec", 0, NULL, "print the config.json that this means, and make nothing",
-		option_flag, AT(spec.print)},
+	{"print-spec", 0, NULL, "print config.json, make nothing", option_flag, AT(spec.print)},
 	{"host-files", 0, "all|masked", "host's root: mask nothing, or its secrets (masked)",
 		opt_host_files, 0},
 };
@@ -519,10 +520,11 @@ static int combination_check(const struct run *run)
 			"--bundle and --rootfs exclude each other (the bundle names its own root)");
 	if (!run->spec.argv[0] && !run->spec.bundle)
 		return usage("no command (write it after the options: holdfast run -- COMMAND)");
-	if (run->create && (run->detach || run->spec.print))
-		return fault_plain(-EINVAL, "--%s: create starts and prints nothing (%s)",
-			run->detach ? "detach" : "print-spec",
-			run->detach ? "leave it out" : "use holdfast run --print-spec");
+	if (run->create && (run->detach || run->spec.print || run->detach_keys))
+		return fault_plain(-EINVAL, "--%s: create starts and prints nothing (leave it out)",
+			run->detach	  ? "detach"
+			: run->spec.print ? "print-spec"
+					  : "detach-keys");
 	if (run->tty && run->interactive && !run->detach && !run->create && !run->spec.print &&
 		!isatty(STDIN_FILENO))
 		return usage("-t with -i: standard input is not a terminal (leave -t out)");

@@ -12,9 +12,10 @@ struct run {
 	struct files files;
 	const char *name; /* NULL: random */
 	const char *cgroup;
-	const char *log_dir; /* NULL: the usual */
-	const char *knob;    /* the last --restart-* option, NULL: none */
-	const char *oom;     /* as the user wrote it, NULL: not */
+	const char *detach_keys; /* NULL: the usual */
+	const char *log_dir;	 /* NULL: the usual */
+	const char *knob;	 /* the last --restart-* option, NULL: none */
+	const char *oom;	 /* as the user wrote it, NULL: not */
 	bool detach, tty, interactive, remove;
 	bool create;  /* `create`: set by the caller */
 	bool restart; /* --restart was given */

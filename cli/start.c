@@ -353,6 +353,8 @@ static const struct option start_rows[] = {
 		option_flag, offsetof(struct control, attach)},
 	{"interactive", 'i', NULL, "pass standard input on (one made with -i; implies -a)",
 		option_flag, offsetof(struct control, interactive)},
+	{"detach-keys", 0, "KEYS", "leave a terminal by these (ctrl-p,ctrl-q)", option_keys,
+		offsetof(struct control, detach_keys)},
 };
 static const struct option restart_rows[] = {
 	CONTROL_TIME_ROW, CONTROL_SIGNAL_ROW("instead of the stop signal")};

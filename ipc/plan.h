@@ -42,8 +42,9 @@ enum plan_flags {
 		1u << 5, /* SysV and POSIX queue objects are ours to look at and to scrub */
 	PLAN_SUBREAPER = 1u << 6, /* reserved */
 	PLAN_FILTER_ONCE =
-		1u << 7, /* the filter lets through all that PID 1 itself does: loaded once,
-			  * inherited by every run (a load costs each restart 0.26 ms) */
+		1u << 7,       /* the filter lets through all that PID 1 itself does: loaded once,
+				* inherited by every run (a load costs each restart 0.26 ms) */
+	PLAN_MERGE = 1u << 20, /* stderr is stdout's pipe; stderr's own ends at once */
 };
 
 /* off from the plan's start; len in bytes; count of elements. Strings are NUL-terminated, lists of

@@ -56,6 +56,8 @@ static void rejoin(struct shim *s)
 
 	shim_set_phase(s, phase_of_sandbox(s));
 	s->service_pid = h->pid;
+	if (s->phase == PHASE_RUNNING)
+		pidfile_write(s); /* the predecessor may have died over it */
 	if (h->state == LIFE_LAUNCHED)
 		link_init_send(s, INIT_START, 0, NULL, 0); /* a second one does nothing */
 	if (s->phase == PHASE_STOPPING && shim_has_init(s) && s->shared &&

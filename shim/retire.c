@@ -76,6 +76,7 @@ static void on_clean_timer(struct loop_timer *t)
 void clean_begin(struct shim *s)
 {
 	pump_run_dead(&s->pump, s->shared ? s->shared->run : UINT32_MAX);
+	pidfile_remove(s);
 	link_init_forget(s);
 	loop_timer_cancel(
 		&s->stop_timer); /* whom it was to kill is gone; the next run is another */

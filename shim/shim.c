@@ -84,6 +84,7 @@ static void act_announce(struct shim *s)
 {
 	struct client_started started;
 
+	pidfile_write(s);
 	shim_started_info(s, &started);
 	clients_broadcast(s, CLIENT_STARTED, &started, sizeof(started));
 }

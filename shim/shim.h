@@ -121,6 +121,10 @@ void stop_pass_on(struct shim *s);
 int stop_signal(struct shim *s, struct signal_req req, uint64_t tag); /* 0, STOP_ASKED, -errno */
 void restart_without_init(struct shim *s, struct stop_req req);
 
+/* shim/pidfile.c */
+void pidfile_write(struct shim *s);
+void pidfile_remove(struct shim *s);
+
 /* shim/retire.c */
 void retire_setup(struct shim *s);
 void clean_begin(struct shim *s);

@@ -36,6 +36,7 @@ def test_log_max_size_and_files(hf, size, files):
     c = hf.start("--log-max-size", size, "--log-max-files", files, "--",
                  hf.torture, "lines", "60000", service=False)
     assert c.wait_end() == 0
+    eventually(lambda: c.keeper is None, 20, "all output on disk")
     segments = sorted(glob.glob(f"{c.log_dir}/stdout-*.raw"))
     assert len(segments) == files
     assert all(os.path.getsize(s) <= most for s in segments)
@@ -172,6 +173,47 @@ def test_log_full_block_can_be_stopped(hf):
         c.stop("-t", "1s")
         assert c.wait_end() == 143
         c.rm("-f")
+
+
+# ---- --merge-output
+
+ORDER = "".join(f"echo out {n}; echo err {n} >&2; " for n in range(1, 301))
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("init", ["holdfast", "none"])
+def test_merge_output(hf, init):
+    """One pipe: what was written first stands first, exactly."""
+    expected = [f"{stream} {n}" for n in range(1, 301) for stream in ("out", "err")]
+    c = hf.start("--init", init, "--merge-output", "--restart", "on-failure:1", "--restart-delay",
+                 "0", "--", "/bin/sh", "-c", ORDER + "exit 3", service=False)
+    assert c.wait_end() == 3
+    eventually(lambda: c.keeper is None)
+    assert c.lines("stdout") == expected * 2 and c.raw("stderr") == b""
+    out = hf.ok("logs", c.name)
+    assert out.stdout.splitlines() == expected * 2 and out.stderr == ""
+    out = hf.run("--init", init, "--merge-output", "--", "/bin/sh", "-c", ORDER)
+    assert out.stdout.splitlines() == expected and out.stderr == ""
+
+
+def test_without_merge_output_they_are_two(hf):
+    out = hf.run("--", "/bin/sh", "-c", "echo out; echo err >&2")
+    assert (out.stdout, out.stderr) == ("out\n", "err\n")
+
+
+def test_merge_output_survives_the_shim(hf):
+    c = hf.start("--merge-output", "--", "/bin/sh", "-c",
+                 "i=0; while :; do i=$((i+1)); echo out $i; echo err $i >&2; done")
+    for _ in range(3):
+        size = len(c.raw())
+        eventually(lambda: len(c.raw()) > size)
+        kill(eventually(lambda: c.shim), 9)
+    c.stop("-t", "0")
+    eventually(lambda: c.keeper is None)
+    lines = c.lines()
+    if not c.raw().endswith(b"\n"):
+        lines.pop()
+    assert lines == [f"{s} {n}" for n in range(1, len(lines)) for s in ("out", "err")][:len(lines)]
 
 
 def test_log_full_drop_survives_the_shim(hf):

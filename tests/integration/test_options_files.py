@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import signal
 
 import pytest
 
-from rig import eventually, read
+import journal
+from rig import Container, eventually, kill, read
 from test_options import bundle_of
 
 # ---- --mount
@@ -225,6 +227,80 @@ def test_host_files(hf):
     assert hf.shell("--host-files", "masked", script="ls /var/lib") == ""
     assert hf.shell("--host-files", "masked", "--host-files", "all", script="ls /var/lib") != ""
     assert hf.shell("--host-files", "all", "--host-files", "masked", script="ls /var/lib") == ""
+
+
+# ---- --pidfile
+
+
+def pid_in(path):
+    return int(read(path, "0").strip() or 0)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("init", ["holdfast", "none"])
+def test_pidfile(hf, init, tmp_path):
+    """PID 1's, from before the start is reported until it is gone."""
+    path = tmp_path / "web.pid"
+    c = hf.start("--init", init, "--pidfile", path, "--restart", "no", "--restart-mode", "fresh",
+                 "--", hf.torture, "stamp", service=False)
+    first = pid_in(path)
+    assert first and first == c.init and read(path) == f"{first}\n"
+    assert os.stat(path).st_mode & 0o777 == 0o644
+    hf.ok("restart", c.name)
+    second = pid_in(path)
+    assert second != first and second == c.init
+    c.stop()
+    assert not os.path.exists(path) and os.listdir(tmp_path) == []
+    hf.ok("start", c.name)
+    assert pid_in(path) == c.init not in (first, second)
+    c.rm("-f")
+    assert os.listdir(tmp_path) == []
+
+
+def test_pidfile_stays_in_place(hf, tmp_path):
+    path = tmp_path / "pid"
+    c = hf.start("--pidfile", path, "--restart", "always", "--restart-delay", "0", "--",
+                 hf.torture, "stamp")
+    before, old = pid_in(path), c.service
+    kill(old, signal.SIGKILL)
+    c.wait_service(other_than=old)
+    assert pid_in(path) == before == c.init
+    kill(c.shim, signal.SIGKILL)
+    eventually(lambda: c.shim)
+    c.stop()
+    eventually(lambda: not os.path.exists(path))
+
+
+def test_pidfile_relative_and_foreign(hf, tmp_path):
+    name = hf.name()
+    hf.ok("run", "-d", "--name", name, "--pidfile", "here.pid", "--", hf.torture, "stamp",
+          cwd=tmp_path)
+    path = tmp_path / "here.pid"
+    assert pid_in(path) == Container(hf, name).init
+    path.write_text("1\n")
+    hf.ok("stop", name)
+    assert read(path) == "1\n", "not ours any more"
+
+
+def test_pidfile_that_cannot_be_written(hf, tmp_path):
+    where = tmp_path / "gone"
+    where.mkdir()
+    name = hf.name()
+    hf.ok("create", "--name", name, "--pidfile", where / "pid", "--", hf.torture, "stamp")
+    where.rmdir()
+    hf.ok("start", name)
+    c = Container(hf, name)
+    assert c.service
+    eventually(lambda: any(r.kind == journal.WARNING and b"--pidfile" in r.body
+                           for r in journal.read(c.state_dir)))
+
+
+@pytest.mark.parametrize("value", ["", "/run/", "/etc", "/no/such/dir/pid", "/x" * 130])
+def test_pidfile_bad(hf, value):
+    out = hf("run", "--pidfile", value, "--", "true")
+    assert out.returncode == 64 and f'--pidfile "{value[:50]}' in out.stderr
+    assert "(" in out.stderr
+    assert hf.containers() == [] and hf.files() == []
 
 
 # ---- --print-spec

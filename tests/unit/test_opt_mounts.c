@@ -1,4 +1,4 @@
-/* sources: cli/opt_mounts.c cli/options.c cli/spec.c ipc */
+/* sources: cli/opt_mounts.c cli/options.c cli/keys.c cli/spec.c ipc */
 #include "tests/unit/unit.h"
 
 #include <errno.h>

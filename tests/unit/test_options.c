@@ -1,4 +1,4 @@
-/* sources: cli/opt*.c cli/run_options.c cli/files.c cli/caps.c cli/spec.c cli/term.c ipc */
+/* sources: cli/opt*.c cli/run_o*.c cli/files.c cli/caps.c cli/keys.c cli/spec.c cli/term.c ipc */
 #include "tests/unit/unit.h"
 
 #include <signal.h>
