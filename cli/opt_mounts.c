@@ -34,6 +34,69 @@ bool opt_path_ok(const char *path)
 	       (len < 3 || strcmp(path + len - 3, "/..") != 0);
 }
 
+static bool is_root(const char *path)
+{
+	return path[strspn(path, "/")] == '\0';
+}
+
+/* Takes over what m owns. */
+static int mount_put(struct run *run, struct spec_mount m)
+{
+	int r = m.text && m.options ? spec_list_add(&run->spec.mounts, &m, sizeof(m))
+				    : fault(-ENOMEM, "options");
+
+	if (r < 0) {
+		free(m.text);
+		free(m.options);
+	}
+	return r;
+}
+
+/* SRC:DST[:ro|rw] */
+int opt_volume(void *ctx, const struct option *o, const char *value)
+{
+	auto_free char *text = strdup(value);
+	char *rest = text, *src = strsep(&rest, ":"), *dst = strsep(&rest, ":");
+	const char *mode = rest ? rest : "rw";
+	struct spec_mount m = {.type = "bind"};
+
+	if (!src || !dst || (strcmp(mode, "ro") != 0 && strcmp(mode, "rw") != 0))
+		return option_bad(o, value, "use SRC:DST or SRC:DST:ro");
+	if (!opt_path_ok(src) || !opt_path_ok(dst))
+		return option_bad(o, value, "SRC and DST must be absolute paths without ..");
+	if (is_root(dst))
+		return option_bad(o, value, "DST is the root directory (use --rootfs SRC)");
+	if (access(src, F_OK) < 0)
+		return option_bad(o, value, "SRC does not exist (make it first)");
+	if (asprintf(&m.options, "rbind,rprivate,nosuid,nodev,%s", mode) < 0)
+		m.options = NULL;
+	m.source = src;
+	m.target = dst;
+	m.text = take(text);
+	return mount_put(ctx, m);
+}
+
+/* DST[:OPTIONS] */
+int opt_tmpfs(void *ctx, const struct option *o, const char *value)
+{
+	auto_free char *text = strdup(value);
+	char *rest = text, *dst = strsep(&rest, ":");
+	struct spec_mount m = {.type = "tmpfs", .source = "tmpfs", .target = dst};
+
+	if (!dst || !opt_path_ok(dst))
+		return option_bad(o, value, "not an absolute path (use /run, or /run:size=16m)");
+	if (is_root(dst))
+		return option_bad(
+			o, value, "that is the root directory (use --read-only, or --rootfs)");
+	if (asprintf(&m.options, "nosuid,nodev,noexec,%s", rest ? rest : "") < 0)
+		m.options = NULL;
+	m.text = take(text);
+	return mount_put(ctx, m);
+}
+
+/* --mount ----------------------------------------------------------------------------------------
+ */
+
 static int __attribute__((format(printf, 2, 3))) bad(const struct words *w, const char *fmt, ...)
 {
 	char what[300];
@@ -63,7 +126,7 @@ static int take_source(struct words *w, const char *key, const char *v)
 
 static int take_target(struct words *w, const char *key, const char *v)
 {
-	if (!opt_path_ok(v) || !v[1])
+	if (!opt_path_ok(v) || is_root(v))
 		return bad(w, "%s: not an absolute path below / without ..", key);
 	w->target = v;
 	return 0;
@@ -248,9 +311,8 @@ int opt_mount(void *ctx, const struct option *o, const char *value)
 {
 	struct words w = {.option = o, .value = value};
 	auto_free char *text = strdup(value);
-	auto_free char *options = NULL;
 	char *rest = text, *field;
-	struct spec_mount m;
+	struct spec_mount m = {.type = "bind"};
 	int r = text ? 0 : fault(-ENOMEM, "--mount");
 
 	while (r == 0 && (field = next_field(&rest)))
@@ -261,20 +323,10 @@ int opt_mount(void *ctx, const struct option *o, const char *value)
 		r = whole(&w);
 	if (r < 0)
 		return r;
-	options = mount_options(&w);
-	if (!options)
-		return fault(-ENOMEM, "--mount");
-	m = (struct spec_mount){
-		.type = strcmp(w.type, "bind") == 0 ? "bind" : "tmpfs",
-		.source = w.source ? w.source : "tmpfs",
-		.target = w.target,
-		.text = text,
-		.options = options,
-	};
-	r = spec_list_add(&((struct run *)ctx)->spec.mounts, &m, sizeof(m));
-	if (r == 0) {
-		text = NULL; /* the list's */
-		options = NULL;
-	}
-	return r;
+	m.type = strcmp(w.type, "bind") == 0 ? "bind" : "tmpfs";
+	m.source = w.source ? w.source : "tmpfs";
+	m.target = w.target;
+	m.options = mount_options(&w);
+	m.text = take(text);
+	return mount_put(ctx, m);
 }

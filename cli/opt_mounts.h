@@ -1,4 +1,4 @@
-/* --mount of `holdfast run`: docker's words for a volume or a memory file system. */
+/* The mounts of `holdfast run`. ctx of each setter is struct run. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,5 +8,8 @@
 /* Absolute, and no way out of it by "..". */
 bool opt_path_ok(const char *path);
 
-/* type=bind|tmpfs,KEY=VALUE,...; ctx is struct run. */
+int opt_volume(void *ctx, const struct option *o, const char *value); /* SRC:DST[:ro|rw] */
+int opt_tmpfs(void *ctx, const struct option *o, const char *value);  /* DST[:OPTIONS] */
+
+/* docker's words: type=bind|tmpfs,KEY=VALUE,... */
 int opt_mount(void *ctx, const struct option *o, const char *value);

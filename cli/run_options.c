@@ -81,72 +81,6 @@ static int set_env(void *ctx, const struct option *o, const char *value)
 	return r;
 }
 
-static int absolute(const char *path)
-{
-	return path[0] == '/' && !strstr(path, "/../") &&
-	       (strlen(path) < 3 || strcmp(path + strlen(path) - 3, "/..") != 0);
-}
-
-static int is_root(const char *path)
-{
-	return path[strspn(path, "/")] == '\0';
-}
-
-/* Takes over what m owns. */
-static int mount_put(struct run *run, struct spec_mount m)
-{
-	int r = m.text && m.options ? spec_list_add(&run->spec.mounts, &m, sizeof(m))
-				    : fault(-ENOMEM, "options");
-
-	if (r < 0) {
-		free(m.text);
-		free(m.options);
-	}
-	return r;
-}
-
-/* SRC:DST[:ro|rw] */
-static int set_volume(void *ctx, const struct option *o, const char *value)
-{
-	auto_free char *text = strdup(value);
-	char *rest = text, *src = strsep(&rest, ":"), *dst = strsep(&rest, ":");
-	const char *mode = rest ? rest : "rw";
-	struct spec_mount m = {.type = "bind"};
-
-	if (!src || !dst || (strcmp(mode, "ro") != 0 && strcmp(mode, "rw") != 0))
-		return option_bad(o, value, "use SRC:DST or SRC:DST:ro");
-	if (!absolute(src) || !absolute(dst))
-		return option_bad(o, value, "SRC and DST must be absolute paths without ..");
-	if (is_root(dst))
-		return option_bad(o, value, "DST is the root directory (use --rootfs SRC)");
-	if (access(src, F_OK) < 0)
-		return option_bad(o, value, "SRC does not exist (make it first)");
-	if (asprintf(&m.options, "rbind,rprivate,nosuid,nodev,%s", mode) < 0)
-		m.options = NULL;
-	m.source = src;
-	m.target = dst;
-	m.text = take(text);
-	return mount_put(ctx, m);
-}
-
-/* DST[:OPTIONS] */
-static int set_tmpfs(void *ctx, const struct option *o, const char *value)
-{
-	auto_free char *text = strdup(value);
-	char *rest = text, *dst = strsep(&rest, ":");
-	struct spec_mount m = {.type = "tmpfs", .source = "tmpfs", .target = dst};
-
-	if (!dst || !absolute(dst))
-		return option_bad(o, value, "not an absolute path (use /run, or /run:size=16m)");
-	if (is_root(dst))
-		return option_bad(
-			o, value, "that is the root directory (use --read-only, or --rootfs)");
-	if (asprintf(&m.options, "nosuid,nodev,noexec,%s", rest ? rest : "") < 0)
-		m.options = NULL;
-	m.text = take(text);
-	return mount_put(ctx, m);
-}
-
 static int set_cap(void *ctx, const struct option *o, const char *value)
 {
 	uint64_t bits = caps_parse(value);
@@ -356,7 +290,7 @@ static int set_init(void *ctx, const struct option *o, const char *value)
 
 static int set_path(void *ctx, const struct option *o, const char *value)
 {
-	if (!absolute(value))
+	if (!opt_path_ok(value))
 		return option_bad(o, value, "not an absolute path without ..");
 	return option_text(ctx, o, value);
 }
@@ -406,8 +340,8 @@ static const struct option rows[] = {
 	{"memory", 'm', "SIZE", "memory limit: 512M, 2G", set_memory, AT(spec.memory)},
 	{"cpus", 0, "NUMBER", "CPU limit: 0.5, 2", option_cpus, AT(spec.cpus)},
 	{"pids-limit", 0, "N", "most processes (4096; 0: no limit)", set_pids, 0},
-	{"volume", 'v', "SRC:DST[:ro]", "show a host path inside", set_volume, 0},
-	{"tmpfs", 0, "DST[:OPTIONS]", "empty memory file system: /run:size=16m", set_tmpfs, 0},
+	{"volume", 'v', "SRC:DST[:ro]", "show a host path inside", opt_volume, 0},
+	{"tmpfs", 0, "DST[:OPTIONS]", "empty memory file system: /run:size=16m", opt_tmpfs, 0},
 	{"read-only", 0, NULL, "root file system can't be written", option_flag,
 		AT(spec.read_only)},
 	{"cap-add", 0, "NAME", "add a capability, or ALL", set_cap, AT(spec.cap_add)},
