@@ -14,6 +14,7 @@
 
 #include "cli/command.h"
 #include "cli/follow.h"
+#include "cli/keys.h"
 #include "cli/term.h"
 #include "ipc/base/clock.h"
 #include "ipc/base/fault.h"
@@ -55,6 +56,8 @@ struct attach {
 	int status; /* >= 0: it is over, with this */
 	struct exit_info exit;
 	int patience;
+	struct keys keys; /* on a terminal, with -i */
+	bool detached;
 };
 
 static void signal_set(sigset_t *set)
@@ -316,7 +319,8 @@ static void read_stdin(struct attach *a)
 		struct stdin_frame head;
 		char bytes[STDIN_BYTES_MAX];
 	} frame;
-	ssize_t n = read(STDIN_FILENO, frame.bytes, sizeof(frame.bytes));
+	char typed[STDIN_BYTES_MAX - KEYS_MAX];
+	ssize_t n = read(STDIN_FILENO, typed, sizeof(typed));
 	int r;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -326,6 +330,9 @@ static void read_stdin(struct attach *a)
 		client_send(&a->in, CLIENT_STDIN_EOF, NULL, 0);
 		return;
 	}
+	n = (ssize_t)keys_filter(&a->keys, typed, (size_t)n, frame.bytes, &a->detached);
+	if (n == 0)
+		return;
 	frame.head = (struct stdin_frame){.offset = a->stdin_offset, .len = (uint32_t)n};
 	a->stdin_offset += (uint64_t)n;
 	r = client_send(&a->in, CLIENT_STDIN, &frame, sizeof(frame.head) + (size_t)n);
@@ -423,8 +430,9 @@ static int attach_turn(struct attach *a)
  * still read, so it is told that nobody does. */
 static void await_removal(struct attach *a)
 {
+	bool failed = a->status >= 0 || (a->exited && attach_removes(&a->exit));
 	bool removes =
-		a->status >= 0 || (a->exited && (a->conf->remove || attach_removes(&a->exit)));
+		(failed && !a->conf->keep) || (a->conf->remove && (a->status >= 0 || a->exited));
 
 	if (removes && !a->gone && client_remove(a->client, true) < 0)
 		complain("warning: %s", fault_text());
@@ -440,13 +448,24 @@ static void tell_unwritten(const struct attach *a)
 				a->conf->remove ? "" : " (holdfast logs has it)");
 }
 
+/* It goes on without us; with --rm it is removed at its end all the same. */
+static int detached(const struct attach *a)
+{
+	complain("detached: \"%s\" goes on (holdfast start -a -i %s is the way back)", a->state->id,
+		a->state->id);
+	return CLI_OK;
+}
+
 static int attach_loop(struct attach *a)
 {
 	int r = 0;
 
-	while (r == 0 && a->status < 0 && !drained(a) && !(a->gone && !a->full[0] && !a->full[1]))
+	while (r == 0 && a->status < 0 && !a->detached && !drained(a) &&
+		!(a->gone && !a->full[0] && !a->full[1]))
 		r = attach_turn(a);
 	term_restore();
+	if (a->detached)
+		return detached(a);
 	await_removal(a);
 	for (int i = 0; i < LOG_STREAMS; i++)
 		if (a->out[i].lost)
@@ -480,6 +499,13 @@ static int attach_open(struct attach *a)
 		return a->watch;
 	follow_init(&a->out[LOG_STDOUT], a->dirfd, LOG_STDOUT, STDOUT_FILENO);
 	follow_init(&a->out[LOG_STDERR], a->dirfd, LOG_STDERR, STDERR_FILENO);
+	for (int i = 0; a->conf->from_end && i < LOG_STREAMS; i++) {
+		int64_t end = log_stream_end(a->dirfd, (enum log_stream)i);
+
+		if (end < 0)
+			return (int)end;
+		a->out[i].at = (uint64_t)end;
+	}
 	return 0;
 }
 
@@ -509,6 +535,8 @@ int attach_run(struct client *c, const struct state *s, const struct attach_conf
 	};
 	int r = attach_open(&a), status;
 
+	if (conf->tty && conf->interactive)
+		keys_parse(&a.keys, conf->detach_keys ? conf->detach_keys : KEYS_DEFAULT);
 	if (r == 0)
 		r = client_send(c, CLIENT_START, NULL, 0);
 	if (r != CLIENT_DONE) {

@@ -8,8 +8,11 @@
 
 struct attach_conf {
 	bool tty, interactive, remove;
+	bool keep;     /* a start that fails takes nothing away: it was there before */
+	bool from_end; /* show what is written from now on, not what earlier runs wrote */
 	const char *log_dir;
-	const char *command; /* argv[0], for messages */
+	const char *command;	 /* argv[0], for messages */
+	const char *detach_keys; /* cli/keys.h; NULL: the usual */
 };
 
 /* Blocks the signals that will be passed on: before anything is started, so that none is lost. */

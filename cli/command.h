@@ -13,12 +13,15 @@ enum cli_status {
 
 /* argv[0] is the subcommand's name. Each returns the status to exit with. */
 int command_run(int argc, char **argv);
+int command_create(int argc, char **argv);
+int command_start(int argc, char **argv);
 int command_ps(int argc, char **argv);
 int command_logs(int argc, char **argv);
 int command_stop(int argc, char **argv);
 int command_kill(int argc, char **argv);
 int command_restart(int argc, char **argv);
 int command_wait(int argc, char **argv);
+int command_prune(int argc, char **argv);
 int command_rm(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_version(int argc, char **argv);

@@ -1,6 +1,8 @@
-/* stop, kill, restart, wait, rm: one loop over the names, one function per name. Whatever changes a
+/* stop, kill, wait, rm: one loop over the names, one function per name. Whatever changes a
  * container goes through its supervisor; one whose service may still run with nobody supervising
  * gets a new keeper first. Only what has ended for good is handled from its files. */
+#include "cli/control.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
@@ -8,55 +10,26 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/client.h"
 #include "cli/command.h"
 #include "cli/keeper_start.h"
-#include "cli/options.h"
-#include "cli/state.h"
 #include "ipc/base/clock.h"
 #include "ipc/base/fault.h"
 #include "ipc/base/mem.h"
 #include "ipc/base/proc.h"
 
-#define TRIES 5 /* a supervisor may retire just as we ask it */
-
-struct control {
-	const char *time; /* as the user wrote it */
-	uint64_t grace_usec;
-	uint32_t signal;
-	bool force;
-};
-
-static int set_time(void *ctx, const struct option *o, const char *value)
+int control_time(void *ctx, const struct option *o, const char *value)
 {
 	((struct control *)ctx)->time = value;
 	return option_duration(ctx, o, value);
 }
 
-#define TIME_ROW                                                                       \
-	{                                                                              \
-		"time", 't', "TIME", "wait this long, then kill everything", set_time, \
-			offsetof(struct control, grace_usec)                           \
-	}
-#define SIGNAL_ROW(what)                                                                       \
-	{                                                                                      \
-		"signal", 's', "SIGNAL", what, option_signal, offsetof(struct control, signal) \
-	}
-
-static const struct option stop_rows[] = {TIME_ROW, SIGNAL_ROW("instead of the stop signal")};
-static const struct option kill_rows[] = {SIGNAL_ROW("default KILL")};
+static const struct option stop_rows[] = {
+	CONTROL_TIME_ROW, CONTROL_SIGNAL_ROW("instead of the stop signal")};
+static const struct option kill_rows[] = {CONTROL_SIGNAL_ROW("default KILL")};
 static const struct option rm_rows[] = {{"force", 'f', NULL, "stop it first, at once", option_flag,
 	offsetof(struct control, force)}};
 
-enum control_outcome {
-	CONTROL_DONE,
-	CONTROL_ORPHAN, /* nobody supervises it: the fault text says so */
-};
-
-/* One container: an outcome, or a fault for its line of complaint. */
-typedef int (*control_one)(struct state *s, const struct control *ctl);
-
-static int each(const struct option_table *table, struct control *ctl, int argc, char **argv,
+int control_each(const struct option_table *table, struct control *ctl, int argc, char **argv,
 	control_one one)
 {
 	int first, r = options_parse(table, ctl, argc, argv, &first), status = CLI_OK;
@@ -65,6 +38,11 @@ static int each(const struct option_table *table, struct control *ctl, int argc,
 		return CLI_OK;
 	if (r == OPTIONS_OK && first >= argc)
 		r = fault_plain(-EINVAL, "%s: which container? (%s)", argv[0], table->usage);
+	ctl->attach = ctl->attach || ctl->interactive;
+	if (r == OPTIONS_OK && ctl->attach && argc - first > 1)
+		r = fault_plain(-EINVAL,
+			"%s: -a and -i are for one container (name one, or leave them out)",
+			argv[0]);
 	if (r < 0) {
 		complain("%s", fault_text());
 		return CLI_USAGE;
@@ -75,11 +53,11 @@ static int each(const struct option_table *table, struct control *ctl, int argc,
 		r = state_find(argv[i], &s);
 		if (r == 0)
 			r = one(&s, ctl);
-		if (r != CONTROL_DONE)
+		if (r != CONTROL_DONE && r != CONTROL_FAILED)
 			complain("%s", fault_text());
 		if (r == CONTROL_ORPHAN)
 			status = CLI_BROKEN;
-		else if (r < 0 && status == CLI_OK)
+		else if (r != CONTROL_DONE && status == CLI_OK)
 			status = CLI_FAILED;
 		state_close(&s);
 		fflush(stdout); /* a line per container, as each is done */
@@ -87,7 +65,7 @@ static int each(const struct option_table *table, struct control *ctl, int argc,
 	return status;
 }
 
-static struct stop_req stop_request(const struct control *ctl)
+struct stop_req control_stop_request(const struct control *ctl)
 {
 	return (struct stop_req){
 		.signo = ctl->signal,
@@ -96,15 +74,13 @@ static struct stop_req stop_request(const struct control *ctl)
 	};
 }
 
-/* Until it is down for good, whichever way that is to be learned. CLIENT_DONE with *e filled in,
- * GONE when there is no journal of an end (nothing ever ran, or the host restarted), or a fault. */
-static int await_end(struct client *c, const struct state *s, struct exit_info *e)
+int control_await_end(struct client *c, const struct state *s, struct exit_info *e)
 {
 	struct history h;
 	bool stale;
 	int r = CLIENT_DONE;
 
-	for (int i = 0; i < TRIES; i++) {
+	for (int i = 0; i < CONTROL_TRIES; i++) {
 		if (i > 0)
 			r = client_revive(c, s);
 		if (r == CLIENT_DONE)
@@ -126,9 +102,9 @@ static int await_end(struct client *c, const struct state *s, struct exit_info *
 		s->id, state_root(), REALM, s->id);
 }
 
-static int stop_one(struct state *s, const struct control *ctl)
+static int stop_one(struct state *s, struct control *ctl)
 {
-	struct stop_req req = stop_request(ctl);
+	struct stop_req req = control_stop_request(ctl);
 	struct client c = {.fd = -1};
 	struct exit_info e;
 	int r = client_revive(&c, s);
@@ -136,7 +112,7 @@ static int stop_one(struct state *s, const struct control *ctl)
 	if (r == CLIENT_DONE)
 		r = client_ask(&c, CLIENT_STOP, &req, sizeof(req));
 	if (r == CLIENT_DONE)
-		r = await_end(&c, s, &e);
+		r = control_await_end(&c, s, &e);
 	client_close(&c);
 	if (r < 0)
 		return r;
@@ -144,7 +120,7 @@ static int stop_one(struct state *s, const struct control *ctl)
 	return 0;
 }
 
-static int kill_one(struct state *s, const struct control *ctl)
+static int kill_one(struct state *s, struct control *ctl)
 {
 	struct signal_req req = {.signo = ctl->signal ? ctl->signal : SIGKILL};
 	struct client c = {.fd = -1};
@@ -155,24 +131,6 @@ static int kill_one(struct state *s, const struct control *ctl)
 	client_close(&c);
 	if (r == CLIENT_GONE)
 		return fault_plain(-ESRCH, "container \"%s\" is not running", s->id);
-	if (r < 0)
-		return r;
-	printf("%s\n", s->id);
-	return 0;
-}
-
-static int restart_one(struct state *s, const struct control *ctl)
-{
-	struct stop_req req = stop_request(ctl);
-	struct client c = {.fd = -1};
-	int r = client_revive(&c, s);
-
-	if (r == CLIENT_DONE)
-		r = client_ask(&c, CLIENT_RESTART, &req, sizeof(req));
-	client_close(&c);
-	if (r == CLIENT_GONE)
-		return fault_plain(-ESRCH,
-			"container \"%s\" has ended (holdfast rm it, and run it again)", s->id);
 	if (r < 0)
 		return r;
 	printf("%s\n", s->id);
@@ -206,7 +164,7 @@ static int wait_ended(const struct state *s, struct exit_info *e)
 		"how \"%s\" ended is not known: the host restarted, or it never ran", s->id);
 }
 
-static int wait_one(struct state *s, const struct control *ctl)
+static int wait_one(struct state *s, struct control *ctl)
 {
 	struct client c = {.fd = -1};
 	struct exit_info e = {0};
@@ -214,7 +172,7 @@ static int wait_one(struct state *s, const struct control *ctl)
 
 	/* a connection outlives its shim and its keeper; it ends with the last of them, or because
 	 * the supervisor retired just now */
-	for (int i = 0; i < TRIES && r == CLIENT_GONE; i++) {
+	for (int i = 0; i < CONTROL_TRIES && r == CLIENT_GONE; i++) {
 		r = client_open(&c, s);
 		if (r == CLIENT_DONE)
 			r = client_wait(&c, &e);
@@ -252,18 +210,18 @@ static int refuse_orphan(const struct state *s)
 		"%s: is running, with nobody supervising it (stop it first, or use rm -f)", s->id);
 }
 
-static int rm_one(struct state *s, const struct control *ctl)
+int control_remove(struct state *s, bool force)
 {
 	struct client c = {.fd = -1};
-	int r = ctl->force ? 0 : refuse_orphan(s);
+	int r = force ? 0 : refuse_orphan(s);
 
 	if (r < 0)
 		return r;
 
-	for (int i = 0; i < TRIES; i++) {
+	for (int i = 0; i < CONTROL_TRIES; i++) {
 		r = client_revive(&c, s);
 		if (r == CLIENT_DONE)
-			r = client_remove(&c, ctl->force);
+			r = client_remove(&c, force);
 		client_close(&c);
 		if (r < 0 || !state_current(s))
 			break;
@@ -271,13 +229,21 @@ static int rm_one(struct state *s, const struct control *ctl)
 		if (r != -EBUSY)
 			break;
 	}
-	if (r < 0 && ctl->force && state_current(s) && state_supervised(s) == 0)
+	if (r < 0 && force && state_current(s) && state_supervised(s) == 0)
 		r = rm_damaged(s);
 	if (r < 0)
 		return r;
 	keeper_group_discard(s->id);
-	printf("%s\n", s->id);
 	return 0;
+}
+
+static int rm_one(struct state *s, struct control *ctl)
+{
+	int r = control_remove(s, ctl->force);
+
+	if (r == 0)
+		printf("%s\n", s->id);
+	return r;
 }
 
 int command_stop(int argc, char **argv)
@@ -287,7 +253,7 @@ int command_stop(int argc, char **argv)
 		stop_rows, array_size(stop_rows), true};
 	struct control ctl = {0};
 
-	return each(&table, &ctl, argc, argv, stop_one);
+	return control_each(&table, &ctl, argc, argv, stop_one);
 }
 
 int command_kill(int argc, char **argv)
@@ -297,17 +263,7 @@ int command_kill(int argc, char **argv)
 		kill_rows, array_size(kill_rows), true};
 	struct control ctl = {0};
 
-	return each(&table, &ctl, argc, argv, kill_one);
-}
-
-int command_restart(int argc, char **argv)
-{
-	static const struct option_table table = {"holdfast restart [options] ID...",
-		"Stops and starts again, whatever the policy says.", stop_rows,
-		array_size(stop_rows), true};
-	struct control ctl = {0};
-
-	return each(&table, &ctl, argc, argv, restart_one);
+	return control_each(&table, &ctl, argc, argv, kill_one);
 }
 
 int command_wait(int argc, char **argv)
@@ -316,7 +272,7 @@ int command_wait(int argc, char **argv)
 		"Waits until each is down for good, and prints its exit status.", NULL, 0, true};
 	struct control ctl = {0};
 
-	return each(&table, &ctl, argc, argv, wait_one);
+	return control_each(&table, &ctl, argc, argv, wait_one);
 }
 
 int command_rm(int argc, char **argv)
@@ -326,5 +282,5 @@ int command_rm(int argc, char **argv)
 		array_size(rm_rows), true};
 	struct control ctl = {0};
 
-	return each(&table, &ctl, argc, argv, rm_one);
+	return control_each(&table, &ctl, argc, argv, rm_one);
 }

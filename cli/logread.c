@@ -35,6 +35,7 @@ void logread_seek(struct logread *l, const uint64_t at[LOG_STREAMS])
 	for (int i = 0; i < LOG_STREAMS; i++) {
 		segment_close(&l->s[i]);
 		l->s[i].at = at[i];
+		l->s[i].owed = 0;
 	}
 }
 
@@ -70,25 +71,47 @@ static bool entry_read(const struct logread_stream *s, uint64_t n, struct log_in
 	       pread(s->idx, ret, sizeof(*ret), (off_t)(n * sizeof(*ret))) == sizeof(*ret);
 }
 
+/* `now` is another entry. What it says was dropped counts if we stand there; behind it, after a
+ * seek, it was told. */
+static void entry_reached(struct logread_stream *s)
+{
+	s->told = s->now.flags & LOG_INDEX_GAP ? s->now.dropped : 0;
+	if (s->now.offset == s->at)
+		s->owed += s->told;
+}
+
 /* now: the last entry at or before s->at; next: the one behind it. */
 static void entries_sync(struct logread_stream *s)
 {
 	if (!s->have_now) {
 		s->have_now = entry_read(s, s->entry, &s->now);
 		s->have_next = false;
+		if (s->have_now)
+			entry_reached(s);
 	}
 	while (s->have_now) {
 		if (!s->have_next)
 			s->have_next = entry_read(s, s->entry + 1, &s->next);
 		if (!s->have_next || s->next.offset > s->at)
 			return;
-		/* an entry at the same offset: what was dropped there, and when, both count */
-		if (s->now.offset == s->next.offset && s->now.offset == s->at)
-			s->next.dropped += s->now.dropped;
 		s->now = s->next;
 		s->entry++;
 		s->have_next = false;
+		entry_reached(s);
 	}
+}
+
+/* At the end of what is on disk: the newest entry may be one of bytes dropped here, and grow. */
+static void gap_sync(struct logread_stream *s)
+{
+	struct log_index e;
+
+	entries_sync(s);
+	if (!s->have_now || s->now.offset != s->at || !entry_read(s, s->entry, &e) ||
+		!(e.flags & LOG_INDEX_GAP) || e.dropped <= s->told)
+		return;
+	s->owed += e.dropped - s->told;
+	s->told = e.dropped;
 }
 
 /* How many bytes of one time are there to read: 0 at the end, or a fault. */
@@ -109,6 +132,7 @@ static int64_t available(struct logread *l, struct logread_stream *s, enum log_s
 		end = s->base + (uint64_t)st.st_size;
 		if (s->at < end)
 			break;
+		gap_sync(s);
 		r = segment_open(l, s, stream);
 		if (r <= 0)
 			return r;
@@ -135,15 +159,32 @@ static int piece_read(
 	ret->stream = stream;
 	ret->at = s->at;
 	ret->len = (size_t)n;
-	ret->dropped = 0;
+	ret->dropped = s->owed;
+	s->owed = 0;
 	memset(&ret->when, 0, sizeof(ret->when));
-	if (s->have_now) {
+	if (s->have_now)
 		ret->when = s->now;
-		if ((s->now.flags & LOG_INDEX_GAP) && s->now.offset == s->at)
-			ret->dropped = s->now.dropped;
-	}
 	s->at += (size_t)n;
 	return n > 0;
+}
+
+/* Nothing more to read: what was dropped at the very end is a piece without bytes. */
+static int gap_read(struct logread *l, struct logread_piece *ret)
+{
+	for (int i = 0; i < LOG_STREAMS; i++) {
+		struct logread_stream *s = &l->s[i];
+
+		if (!s->owed)
+			continue;
+		ret->stream = (enum log_stream)i;
+		ret->at = s->at;
+		ret->when = s->now;
+		ret->len = 0;
+		ret->dropped = s->owed;
+		s->owed = 0;
+		return 1;
+	}
+	return 0;
 }
 
 int logread_next(struct logread *l, struct logread_piece *ret)
@@ -159,6 +200,6 @@ int logread_next(struct logread *l, struct logread_piece *ret)
 			best = i;
 	}
 	if (best < 0)
-		return 0;
+		return gap_read(l, ret);
 	return piece_read(&l->s[best], (enum log_stream)best, (size_t)len[best], ret);
 }

@@ -17,6 +17,8 @@ struct logread_stream {
 	uint64_t entry; /* number of the index entry that `at` lies in */
 	struct log_index now, next;
 	bool have_now, have_next;
+	uint64_t told; /* dropped bytes of `now` that are in owed or were told */
+	uint64_t owed; /* dropped bytes before `at` that are still to be told */
 };
 
 struct logread {
@@ -29,7 +31,7 @@ struct logread_piece {
 	struct log_index when; /* zero when the index does not know */
 	uint64_t at;	       /* stream offset of the first byte */
 	uint64_t dropped;      /* bytes that are missing before it */
-	size_t len;
+	size_t len;	       /* 0: nothing follows what is missing, so far */
 	char bytes[LOGREAD_BYTES];
 };
 

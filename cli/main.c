@@ -19,6 +19,8 @@ struct subcommand {
 
 static const struct subcommand subcommands[] = {
 	{"run", "start a container and keep its service alive", command_run},
+	{"create", "make a container without starting it", command_create},
+	{"start", "start containers that were created or have ended", command_start},
 	{"ps", "list containers", command_ps},
 	{"logs", "show what a container's service wrote", command_logs},
 	{"stop", "stop containers; no policy restarts them", command_stop},
@@ -26,6 +28,7 @@ static const struct subcommand subcommands[] = {
 	{"restart", "stop and start again", command_restart},
 	{"wait", "wait for the end and print the exit status", command_wait},
 	{"rm", "remove containers that have ended", command_rm},
+	{"prune", "remove all containers that have ended", command_prune},
 	{"check", "what this host can do, and what follows from it", command_check},
 	{"version", "print the version", command_version},
 };

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/keys.h"
 #include "ipc/base/fault.h"
 #include "ipc/base/parse.h"
 #include "ipc/base/sig.h"
@@ -65,6 +66,16 @@ int option_signal(void *ctx, const struct option *o, const char *value)
 			o, value, "not a signal (use a name or number: TERM, SIGUSR1, 15)");
 	*FIELD(uint32_t, ctx, o) = (uint32_t)signo;
 	return 0;
+}
+
+int option_keys(void *ctx, const struct option *o, const char *value)
+{
+	struct keys keys;
+
+	if (keys_parse(&keys, value) < 0)
+		return option_bad(o, value,
+			"use characters and ctrl-X, joined by commas: ctrl-p,ctrl-q (empty: none)");
+	return option_text(ctx, o, value);
 }
 
 static void help_print(const struct option_table *t)

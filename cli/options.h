@@ -34,7 +34,9 @@ int option_flag(void *ctx, const struct option *o, const char *value);	   /* boo
 int option_text(void *ctx, const struct option *o, const char *value);	   /* const char * */
 int option_duration(void *ctx, const struct option *o, const char *value); /* uint64_t usec */
 int option_size(void *ctx, const struct option *o, const char *value);	   /* uint64_t bytes */
-int option_cpus(void *ctx, const struct option *o, const char *value);	 /* uint64_t thousandths */
+int option_cpus(void *ctx, const struct option *o, const char *value); /* uint64_t thousandths */
+int option_keys(
+	void *ctx, const struct option *o, const char *value); /* const char *: cli/keys.h */
 int option_signal(void *ctx, const struct option *o, const char *value); /* uint32_t */
 
 /* -EINVAL with the fault text `--NAME "VALUE": WHAT`. */

@@ -1,8 +1,10 @@
 /* holdfast ps: from state directories and journals alone, so that it answers whoever is alive. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/command.h"
 #include "cli/options.h"
@@ -85,7 +87,8 @@ static void state_alive(char *dst, const struct history *h)
 }
 
 /* True when it belongs into the short list. */
-static bool describe_state(char *dst, const struct history *h, bool stale, bool supervised)
+static bool describe_state(
+	char *dst, const struct history *h, bool stale, bool supervised, bool enabled)
 {
 	if (h->state == LIFE_DOWN || h->state == LIFE_REMOVED) {
 		state_ended(dst, h);
@@ -100,7 +103,7 @@ static bool describe_state(char *dst, const struct history *h, bool stale, bool 
 		return true;
 	}
 	if (h->state == LIFE_NEW) {
-		snprintf(dst, CELL, "Never started");
+		snprintf(dst, CELL, "%s", enabled ? "Never started" : "Created");
 		return false;
 	}
 	snprintf(dst, CELL, "Orphaned (stop, kill, restart or rm -f ends it)");
@@ -109,17 +112,21 @@ static bool describe_state(char *dst, const struct history *h, bool stale, bool 
 
 static void describe(struct row *row, const struct state *s, const struct history *h)
 {
+	uint64_t created = h->real_created;
+	struct settings settings;
 	char age[32] = "-";
 
+	if (settings_read(s->dirfd, &settings) == 0) /* a journal begins with the first start */
+		created = settings.real_created;
 	text_escape(row->cell[COL_ID], CELL, s->id, strlen(s->id));
 	if (h->pid > 0)
 		snprintf(row->cell[COL_PID], CELL, "%d", h->pid);
 	else
 		snprintf(row->cell[COL_PID], CELL, "-");
 	snprintf(row->cell[COL_RESTARTS], CELL, "%u/%llu", h->run, (unsigned long long)h->restarts);
-	if (h->real_created)
-		age_since(age, sizeof(age), h->real_created, now_real());
-	snprintf(row->cell[COL_CREATED], CELL, "%s%s", age, h->real_created ? " ago" : "");
+	if (created)
+		age_since(age, sizeof(age), created, now_real());
+	snprintf(row->cell[COL_CREATED], CELL, "%s%s", age, created ? " ago" : "");
 	spec_command(s->dirfd, row->cell[COL_COMMAND], 48);
 }
 
@@ -159,8 +166,9 @@ static int add(struct ps *ps, const char *id)
 		listed = true;
 		snprintf(grown[ps->len].cell[COL_STATE], CELL, "Damaged (%.80s)", fault_text());
 	} else {
-		listed = describe_state(
-			grown[ps->len].cell[COL_STATE], &h, stale, state_supervised(&s) > 0);
+		listed = describe_state(grown[ps->len].cell[COL_STATE], &h, stale,
+			state_supervised(&s) > 0,
+			faccessat(s.dirfd, "enabled", F_OK, AT_SYMLINK_NOFOLLOW) == 0);
 	}
 	ps->len += listed || ps->all;
 	state_close(&s);

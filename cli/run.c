@@ -50,32 +50,37 @@ static int enabled_create(int dirfd)
 	return fd < 0 ? fault(-errno, "create enabled") : 0;
 }
 
-/* The lock is taken first: from here on nobody takes the directory for an abandoned one. */
-static int populate(struct state *s, struct settings *settings, const char *config)
+/* The lock is taken first: from here on nobody takes the directory for an abandoned one. Without a
+ * supervisor it is `start` that enables one, later. */
+static int populate(struct state *s, struct run *run, const char *config, bool supervised)
 {
+	struct settings *settings = &run->settings;
 	auto_fd lock = state_lock(s);
 	int r = lock;
 
 	if (r >= 0)
 		r = file_replace(s->dirfd, "config.json", config, strlen(config), 0600);
 	if (r == 0)
-		r = settings_write(s->dirfd, settings);
+		r = files_write(&run->files, &run->spec, settings, s->dirfd);
 	if (r == 0)
-		r = enabled_create(s->dirfd);
+		r = settings_write(s->dirfd, settings);
+	if (r < 0 || !supervised)
+		return r < 0 ? r : 0;
+	r = enabled_create(s->dirfd);
 	return r == 0 ? keeper_start(s, fd_take(&lock)) : r;
 }
 
-static int create(struct run *run, const char *config, struct state *s)
+static int create(struct run *run, const char *config, struct state *s, bool supervised)
 {
 	struct settings *settings = &run->settings;
 	int r;
 
-	state_log_dir(settings->id, settings->log_dir, sizeof(settings->log_dir));
+	state_log_dir(run->log_dir, settings->id, settings->log_dir, sizeof(settings->log_dir));
 	settings->real_created = now_real();
-	r = state_create(settings->id, s);
+	r = state_create(settings->id, settings->log_dir, s);
 	if (r != STATE_DONE)
 		return r;
-	r = populate(s, settings, config);
+	r = populate(s, run, config, supervised);
 	if (r < 0)
 		state_discard(s, settings->log_dir);
 	return r;
@@ -150,6 +155,7 @@ static int start(const struct run *run, struct state *s)
 		.remove = run->remove,
 		.log_dir = run->settings.log_dir,
 		.command = run->spec.argv[0],
+		.detach_keys = run->detach_keys,
 	};
 	struct client c = {.fd = -1};
 	int r = client_open(&c, s), status;
@@ -171,20 +177,41 @@ static int start(const struct run *run, struct state *s)
 	return status;
 }
 
+static int name_taken(const struct run *run)
+{
+	complain("container name \"%s\" is in use (use another --name, or holdfast rm %s)",
+		run->settings.id, run->settings.id);
+	return CLI_BROKEN;
+}
+
+static int create_only(struct run *run, const char *config)
+{
+	struct state s = {.dirfd = -1};
+	int r;
+
+	attach_block_signals(); /* made as a whole or not at all */
+	r = create(run, config, &s, false);
+	attach_unblock_signals();
+	state_close(&s);
+	if (r < 0)
+		return give_up(CLI_BROKEN);
+	if (r == STATE_EXISTS)
+		return name_taken(run);
+	printf("%s\n", run->settings.id);
+	return CLI_OK;
+}
+
 static int create_and_start(struct run *run, const char *config)
 {
 	struct state s = {.dirfd = -1};
 	int r, status;
 
 	attach_block_signals();
-	r = create(run, config, &s);
+	r = create(run, config, &s, true);
 	if (r < 0)
 		return give_up(CLI_BROKEN);
-	if (r == STATE_EXISTS) {
-		complain("container name \"%s\" is in use (use another --name, or holdfast rm %s)",
-			run->settings.id, run->settings.id);
-		return CLI_BROKEN;
-	}
+	if (r == STATE_EXISTS)
+		return name_taken(run);
 	status = start(run, &s);
 	state_close(&s);
 	if (run->detach)
@@ -202,28 +229,59 @@ static void degrade(struct run *run)
 			"warning: this host has no pids cgroup controller: the number of processes is not limited (--pids-limit 0 says that this is wanted)");
 }
 
-int command_run(int argc, char **argv)
+static int print_only(const char *config)
 {
-	static struct run run; /* 3 KiB of settings */
+	printf("%s\n", config);
+	return CLI_OK;
+}
+
+static int carry_out(struct run *run)
+{
 	auto_free char *config = NULL;
-	int r = run_parse(&run, argc, argv), status;
+	int r = choose_id(run);
+
+	if (r == 0 && !run->spec.print)
+		r = keeper_check();
+	if (r < 0)
+		return give_up(CLI_BROKEN);
+	degrade(run);
+	if (files_mount(&run->files, &run->spec, &run->settings) < 0)
+		return give_up(CLI_BROKEN);
+	if (spec_build(&run->spec, &run->settings, &config) < 0)
+		return give_up(CLI_USAGE);
+	if (run->spec.print)
+		return print_only(config);
+	return run->create ? create_only(run, config) : create_and_start(run, config);
+}
+
+static int command_make(struct run *run, int argc, char **argv)
+{
+	int r = run_parse(run, argc, argv), status;
 
 	if (r < 0)
 		return give_up(CLI_USAGE);
 	if (r == RUN_HELP)
 		return CLI_OK;
-	if (geteuid() != 0) {
-		complain("run needs root: namespaces, mounts and cgroups are made (use sudo)");
+	if (geteuid() != 0 && !run->spec.print) {
+		complain("%s needs root: namespaces, mounts and cgroups are made (use sudo)",
+			argv[0]);
 		return CLI_BROKEN;
 	}
-	r = choose_id(&run);
-	if (r == 0)
-		r = keeper_check();
-	if (r < 0)
-		return give_up(CLI_BROKEN);
-	degrade(&run);
-	r = spec_build(&run.spec, &run.settings, &config);
-	status = r < 0 ? give_up(CLI_USAGE) : create_and_start(&run, config);
-	run_finish(&run);
+	status = carry_out(run);
+	run_finish(run);
 	return status;
+}
+
+int command_run(int argc, char **argv)
+{
+	static struct run run; /* 3 KiB of settings */
+
+	return command_make(&run, argc, argv);
+}
+
+int command_create(int argc, char **argv)
+{
+	static struct run run = {.create = true};
+
+	return command_make(&run, argc, argv);
 }

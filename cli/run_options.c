@@ -9,6 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/opt_files.h"
+#include "cli/opt_logs.h"
+#include "cli/opt_mounts.h"
 #include "cli/opt_process.h"
 #include "cli/opt_resources.h"
 #include "cli/options.h"
@@ -21,8 +24,6 @@
 #include "ipc/base/sig.h"
 
 #define STOP_GRACE_USEC (10 * USEC_PER_SEC)
-#define LOG_BYTES	(16u << 20)
-#define LOG_FILES	4
 #define USERNS_BASE	100000
 #define USERNS_SIZE	65536
 #define RETRIES_WINDOW	(366 * 24 * 3600 * USEC_PER_SEC)
@@ -53,72 +54,6 @@ static int number_part(const char *text, size_t len, uint64_t min, uint64_t max,
 	memcpy(part, text, len);
 	part[len] = '\0';
 	return parse_u64("", part, min, max, ret);
-}
-
-static int absolute(const char *path)
-{
-	return path[0] == '/' && !strstr(path, "/../") &&
-	       (strlen(path) < 3 || strcmp(path + strlen(path) - 3, "/..") != 0);
-}
-
-static int is_root(const char *path)
-{
-	return path[strspn(path, "/")] == '\0';
-}
-
-/* Takes over what m owns. */
-static int mount_put(struct run *run, struct spec_mount m)
-{
-	int r = m.text && m.options ? spec_list_add(&run->spec.mounts, &m, sizeof(m))
-				    : fault(-ENOMEM, "options");
-
-	if (r < 0) {
-		free(m.text);
-		free(m.options);
-	}
-	return r;
-}
-
-/* SRC:DST[:ro|rw] */
-static int set_volume(void *ctx, const struct option *o, const char *value)
-{
-	auto_free char *text = strdup(value);
-	char *rest = text, *src = strsep(&rest, ":"), *dst = strsep(&rest, ":");
-	const char *mode = rest ? rest : "rw";
-	struct spec_mount m = {.type = "bind"};
-
-	if (!src || !dst || (strcmp(mode, "ro") != 0 && strcmp(mode, "rw") != 0))
-		return option_bad(o, value, "use SRC:DST or SRC:DST:ro");
-	if (!absolute(src) || !absolute(dst))
-		return option_bad(o, value, "SRC and DST must be absolute paths without ..");
-	if (is_root(dst))
-		return option_bad(o, value, "DST is the root directory (use --rootfs SRC)");
-	if (access(src, F_OK) < 0)
-		return option_bad(o, value, "SRC does not exist (make it first)");
-	if (asprintf(&m.options, "rbind,rprivate,nosuid,nodev,%s", mode) < 0)
-		m.options = NULL;
-	m.source = src;
-	m.target = dst;
-	m.text = take(text);
-	return mount_put(ctx, m);
-}
-
-/* DST[:OPTIONS] */
-static int set_tmpfs(void *ctx, const struct option *o, const char *value)
-{
-	auto_free char *text = strdup(value);
-	char *rest = text, *dst = strsep(&rest, ":");
-	struct spec_mount m = {.type = "tmpfs", .source = "tmpfs", .target = dst};
-
-	if (!dst || !absolute(dst))
-		return option_bad(o, value, "not an absolute path (use /run, or /run:size=16m)");
-	if (is_root(dst))
-		return option_bad(
-			o, value, "that is the root directory (use --read-only, or --rootfs)");
-	if (asprintf(&m.options, "nosuid,nodev,noexec,%s", rest ? rest : "") < 0)
-		m.options = NULL;
-	m.text = take(text);
-	return mount_put(ctx, m);
 }
 
 static int set_network(void *ctx, const struct option *o, const char *value)
@@ -317,18 +252,9 @@ static int set_init(void *ctx, const struct option *o, const char *value)
 	return 0;
 }
 
-static int set_host_files(void *ctx, const struct option *o, const char *value)
-{
-	if (strcmp(value, "all") != 0)
-		return option_bad(
-			o, value, "use all (or leave it out: secrets of the host are masked)");
-	((struct run *)ctx)->settings.flags |= SETTINGS_HOST_FILES;
-	return 0;
-}
-
 static int set_path(void *ctx, const struct option *o, const char *value)
 {
-	if (!absolute(value))
+	if (!opt_path_ok(value))
 		return option_bad(o, value, "not an absolute path without ..");
 	return option_text(ctx, o, value);
 }
@@ -338,18 +264,6 @@ static int set_cgroup(void *ctx, const struct option *o, const char *value)
 	if (!spec_cgroup_ok(value))
 		return option_bad(o, value,
 			"use an absolute path of at most 255 bytes, below /, without .. in it");
-	return option_text(ctx, o, value);
-}
-
-static int set_hostname(void *ctx, const struct option *o, const char *value)
-{
-	size_t len = strlen(value);
-
-	if (len == 0 || len > 63 || strchr(".-", *value) ||
-		strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-			      "0123456789.-") != len)
-		return option_bad(o, value,
-			"use 1 to 63 letters, digits, dots and dashes, a letter or digit first");
 	return option_text(ctx, o, value);
 }
 
@@ -369,12 +283,12 @@ static const struct option rows[] = {
 	{"workdir", 'w', "DIR", "working directory", set_path, AT(spec.workdir)},
 	{"user", 'u', "USER[:GROUP]", "numbers, or names known in the container", option_text,
 		AT(spec.user)},
-	{"hostname", 'h', "NAME", "host name (default: the id)", set_hostname, AT(spec.hostname)},
+	{"hostname", 'h', "NAME", "host name (default: the id)", opt_hostname, 0},
 	{"memory", 'm', "SIZE", "memory limit: 512M, 2G", opt_memory, AT(spec.memory)},
 	{"cpus", 0, "NUMBER", "CPU limit: 0.5, 2", option_cpus, AT(spec.cpus)},
 	{"pids-limit", 0, "N", "most processes (4096; 0: no limit)", opt_pids, 0},
-	{"volume", 'v', "SRC:DST[:ro]", "show a host path inside", set_volume, 0},
-	{"tmpfs", 0, "DST[:OPTIONS]", "empty memory file system: /run:size=16m", set_tmpfs, 0},
+	{"volume", 'v', "SRC:DST[:ro]", "show a host path inside", opt_volume, 0},
+	{"tmpfs", 0, "DST[:OPTIONS]", "empty memory file system: /run:size=16m", opt_tmpfs, 0},
 	{"read-only", 0, NULL, "root file system can't be written", option_flag,
 		AT(spec.read_only)},
 	{"cap-add", 0, "NAME", "add a capability, or ALL", opt_cap, AT(spec.cap_add)},
@@ -402,7 +316,30 @@ static const struct option rows[] = {
 		AT(settings.stop_grace_usec)},
 	{"init", 0, "holdfast|none", "none: the command is PID 1", set_init, 0},
 	{"cgroup", 0, "PATH", "below each hierarchy (/holdfast/local/ID)", set_cgroup, AT(cgroup)},
-	{"host-files", 0, "all", "host's root: mask nothing", set_host_files, 0},
+
+	{"detach-keys", 0, "KEYS", "leave a terminal (ctrl-p,ctrl-q)", option_keys,
+		AT(detach_keys)},
+
+	/* mounts (cli/opt_mounts.c) */
+	{"mount", 0, "WORDS", "type=bind|tmpfs,source=PATH,target=PATH,...", opt_mount, 0},
+
+	/* names (cli/opt_files.c) */
+	{"pidfile", 0, "FILE", "the host's pid of PID 1, while there is one", opt_pidfile, 0},
+	{"add-host", 0, "NAME:IP", "a line of /etc/hosts", opt_add_host, 0},
+	{"dns", 0, "IP", "a name server of /etc/resolv.conf", opt_dns, 0},
+	{"dns-search", 0, "DOMAIN", "looked through for names (.: none)", opt_dns_search, 0},
+	{"dns-option", 0, "WORD", "an option of resolv.conf(5): ndots:2", opt_dns_option, 0},
+
+	/* output (cli/opt_logs.c) */
+	{"log-dir", 0, "DIR", "below it, instead of /var/log/holdfast", opt_log_dir, 0},
+	{"log-max-size", 0, "SIZE", "of one file of the output kept (16m)", opt_log_max_size, 0},
+	{"log-max-files", 0, "N", "files kept of each stream (4)", opt_log_max_files, 0},
+	{"merge-output", 0, NULL, "stdout and stderr as one stream", opt_merge_output, 0},
+	{"log-full", 0, "drop|block", "disk full: lose output, or wait (drop)", opt_log_full, 0},
+
+	{"print-spec", 0, NULL, "print config.json, make nothing", option_flag, AT(spec.print)},
+	{"host-files", 0, "all|masked", "host's root: mask nothing, or its secrets (masked)",
+		opt_host_files, 0},
 
 	/* resources (cli/opt_resources.c) */
 	{"memory-high", 0, "SIZE", "above it, reclaim and slow down (cgroup v2)", opt_size,
@@ -430,7 +367,14 @@ static const struct option rows[] = {
 		opt_security, 0},
 };
 
-static const struct option_table table = {
+static const struct option_table create_table = {
+	.usage = "holdfast create [options] [--bundle DIR | --rootfs DIR] [--] COMMAND [ARG...]",
+	.about = "Makes a container as run does, and leaves it to `holdfast start`.",
+	.rows = rows,
+	.len = array_size(rows),
+};
+
+static const struct option_table run_table = {
 	.usage = "holdfast run [options] [--bundle DIR | --rootfs DIR] [--] COMMAND [ARG...]",
 	.about = "Starts a container and keeps its service alive.",
 	.rows = rows,
@@ -482,7 +426,13 @@ static int combination_check(const struct run *run)
 			"--bundle and --rootfs exclude each other (the bundle names its own root)");
 	if (!run->spec.argv[0] && !run->spec.bundle)
 		return usage("no command (write it after the options: holdfast run -- COMMAND)");
-	if (run->tty && run->interactive && !run->detach && !isatty(STDIN_FILENO))
+	if (run->create && (run->detach || run->spec.print || run->detach_keys))
+		return fault_plain(-EINVAL, "--%s: create starts and prints nothing (leave it out)",
+			run->detach	  ? "detach"
+			: run->spec.print ? "print-spec"
+					  : "detach-keys");
+	if (run->tty && run->interactive && !run->detach && !run->create && !run->spec.print &&
+		!isatty(STDIN_FILENO))
 		return usage("-t with -i: standard input is not a terminal (leave -t out)");
 	if ((s->flags & SETTINGS_NO_INIT) && s->policy.mode == RESTART_IN_PLACE)
 		return usage(
@@ -527,11 +477,13 @@ static void settings_fill(struct run *run)
 
 int run_parse(struct run *run, int argc, char **argv)
 {
+	bool create = run->create;
 	int first, r;
 
 	memset(run, 0, sizeof(*run));
+	run->create = create;
 	settings_defaults(&run->settings);
-	r = options_parse(&table, run, argc, argv, &first);
+	r = options_parse(create ? &create_table : &run_table, run, argc, argv, &first);
 	if (r < 0)
 		return r;
 	if (r == OPTIONS_HELP)
@@ -563,5 +515,6 @@ void run_finish(struct run *run)
 {
 	free((void *)(uintptr_t)run->spec.bundle);
 	free((void *)(uintptr_t)run->spec.rootfs);
+	files_finish(&run->files);
 	spec_finish(&run->spec);
 }

@@ -1,6 +1,7 @@
 /* The options of `holdfast run`, as one struct. */
 #pragma once
 
+#include "cli/files.h"
 #include "cli/spec.h"
 #include "ipc/cghier.h"
 #include "ipc/settings.h"
@@ -8,11 +9,15 @@
 struct run {
 	struct settings settings; /* magic, size and id come later */
 	struct spec spec;
+	struct files files;
 	const char *name; /* NULL: random */
 	const char *cgroup;
-	const char *knob; /* the last --restart-* option, NULL: none */
-	const char *oom;  /* as the user wrote it, NULL: not */
+	const char *detach_keys; /* NULL: the usual */
+	const char *log_dir;	 /* NULL: the usual */
+	const char *knob;	 /* the last --restart-* option, NULL: none */
+	const char *oom;	 /* as the user wrote it, NULL: not */
 	bool detach, tty, interactive, remove;
+	bool create;  /* `create`: set by the caller */
 	bool restart; /* --restart was given */
 	bool retries; /* the budget is that of --restart on-failure:N */
 };

@@ -38,6 +38,7 @@ struct spec {
 	uint32_t userns_base, userns_size;
 	struct spec_resources resources;
 	struct spec_setup setup;
+	bool print; /* for a reader's eyes */
 	bool tty;
 	uint16_t rows, cols; /* of the terminal at the start; 0: not known */
 };

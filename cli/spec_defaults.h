@@ -16,3 +16,7 @@ struct spec_default_limit {
 extern const struct spec_default_mount spec_default_mounts[];
 extern const struct spec_default_limit spec_default_limits[];
 extern const char *const spec_default_namespaces[];
+
+/* How json-c writes the document: for launch, and for a reader's eyes. */
+#define SPEC_WRITTEN JSON_C_TO_STRING_NOSLASHESCAPE
+#define SPEC_PRINTED (SPEC_WRITTEN | JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED)

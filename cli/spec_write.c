@@ -485,7 +485,7 @@ int spec_build(const struct spec *spec, struct settings *settings, char **ret)
 		r = doc_apply(&d, settings);
 	if (r == 0) {
 		text = json_object_to_json_string_ext(
-			d.top, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+			d.top, spec->print ? SPEC_PRINTED : SPEC_WRITTEN);
 		*ret = text ? strdup(text) : NULL;
 		r = *ret ? 0 : fault(-ENOMEM, "config.json");
 	}

@@ -23,9 +23,9 @@ static void realm_path(char *ret, size_t size)
 	snprintf(ret, size, "%s/%s", state_root(), REALM);
 }
 
-void state_log_dir(const char *id, char *ret, size_t size)
+void state_log_dir(const char *root, const char *id, char *ret, size_t size)
 {
-	snprintf(ret, size, "%s/%s/%s", log_root(), REALM, id);
+	snprintf(ret, size, "%s/%s/%s", root ? root : log_root(), REALM, id);
 }
 
 /* A directory that somebody else could write to is nothing to trust. */
@@ -78,10 +78,9 @@ static int open_below(int realm, const char *id, struct state *ret)
 	return r;
 }
 
-int state_create(const char *id, struct state *ret)
+int state_create(const char *id, const char *log_dir, struct state *ret)
 {
 	auto_fd realm = realm_open(true);
-	char log_dir[PATH_MAX];
 	int r;
 
 	ret->dirfd = -1;
@@ -91,7 +90,6 @@ int state_create(const char *id, struct state *ret)
 		return errno == EEXIST ? STATE_EXISTS
 				       : fault(-errno, "create state directory %s", id);
 	r = open_below(realm, id, ret);
-	state_log_dir(id, log_dir, sizeof(log_dir));
 	if (r == 0) /* output of a namesake that a reboot took the state of */
 		r = dir_remove(AT_FDCWD, log_dir);
 	if (r == 0)
@@ -288,7 +286,7 @@ static void log_dir_of(
 		strcmp(settings->log_dir + len - n, tail) == 0)
 		snprintf(ret, size, "%s", settings->log_dir);
 	else
-		state_log_dir(s->id, ret, size);
+		state_log_dir(NULL, s->id, ret, size);
 }
 
 /* Under the lock, and while the name is this container's. */

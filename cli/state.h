@@ -17,8 +17,8 @@ struct state {
 
 enum state_outcome { STATE_DONE, STATE_EXISTS /* the name is taken */ };
 
-/* Makes the directory (and its parents), 0700 and ours: an outcome or a fault. */
-int state_create(const char *id, struct state *ret);
+/* Makes the directory (and its parents), 0700 and ours, and log_dir: an outcome or a fault. */
+int state_create(const char *id, const char *log_dir, struct state *ret);
 
 /* Opens one by its whole id: 0, or a fault (-ENOENT: there is none). */
 int state_open(const char *id, struct state *ret);
@@ -57,5 +57,5 @@ int state_remove(struct state *s);
  * its settings name. */
 int state_remove_forced(struct state *s);
 
-/* "LOG_ROOT/local/ID" */
-void state_log_dir(const char *id, char *ret, size_t size);
+/* "ROOT/local/ID"; root NULL: LOG_ROOT */
+void state_log_dir(const char *root, const char *id, char *ret, size_t size);

@@ -41,7 +41,7 @@ static uint32_t piped_stdio(struct pid1 *p, int stdio[3])
 	report_pipes(p, pair);
 	stdio[0] = p->plan.flags & PLAN_STDIN ? PLAN_FD_STDIN : PLAN_FD_NULL;
 	stdio[1] = p->output.write[STREAM_OUT];
-	stdio[2] = p->output.write[STREAM_ERR];
+	stdio[2] = p->output.write[p->plan.flags & PLAN_MERGE ? STREAM_OUT : STREAM_ERR];
 	return 0;
 }
 

@@ -73,6 +73,7 @@ static void on_started(struct history *h, const struct record *r)
 	h->init_pid = b.init_pid;
 	h->boot_started = b.boot_usec;
 	h->real_started = r->real_usec;
+	h->up_once = true;
 	h->state = h->stopping ? LIFE_STOPPING : LIFE_RUNNING;
 }
 
@@ -83,6 +84,7 @@ static void on_exited(struct history *h, const struct record *r)
 	h->restarts = h->last.restarts;
 	h->run = r->run;
 	h->pid = 0;
+	h->restarting = false;
 	h->state = LIFE_BACKOFF;
 }
 
@@ -99,10 +101,13 @@ static void on_stop_intent(struct history *h, const struct record *r)
 	struct rec_stop b;
 
 	body_into(r, &b);
-	if (b.what == CLIENT_RESTART)
+	if (b.what == CLIENT_RESTART && h->stopping)
+		return;
+	h->stop = (struct stop_req){.signo = b.signo, .has_grace = 1, .grace_usec = b.grace_usec};
+	h->restarting = b.what == CLIENT_RESTART;
+	if (h->restarting)
 		return;
 	h->stopping = true;
-	h->stop = (struct stop_req){.signo = b.signo, .has_grace = 1, .grace_usec = b.grace_usec};
 	if (h->state == LIFE_RUNNING)
 		h->state = LIFE_STOPPING;
 }
@@ -120,8 +125,18 @@ static void on_down(struct history *h, const struct record *r)
 	body_into(r, &h->last);
 	h->pid = h->init_pid = 0;
 	h->cgroup[0] = '\0';
-	h->stopping = false;
+	h->stopping = h->restarting = false;
 	h->state = LIFE_DOWN;
+}
+
+/* Run numbers, exits and output go on; what was decided in the life before does not. */
+static void on_opened(struct history *h, const struct record *r)
+{
+	h->pid = h->init_pid = 0;
+	h->cgroup[0] = '\0';
+	h->stopping = h->restarting = h->up_once = false;
+	h->opened = true;
+	h->state = LIFE_NEW;
 }
 
 /* The seq that follows is the snapshot's own; strings are only trusted up to their arrays' ends. */
@@ -159,6 +174,7 @@ static void (*const handlers[])(struct history *h, const struct record *r) = {
 	[RECORD_DOWN] = on_down,
 	[RECORD_WAITING] = on_note,
 	[RECORD_SNAPSHOT] = on_snapshot,
+	[RECORD_OPENED] = on_opened,
 };
 
 void history_apply(struct history *h, const struct record *r)

@@ -36,6 +36,10 @@ struct history {
 	struct stop_req stop;  /* as it was asked for */
 	struct exit_info last; /* last.run == 0: none */
 	char boot_id[BOOT_ID_LEN + 1];
+	bool opened;	 /* by `start`: a start that fails removes nothing */
+	bool up_once;	 /* the service ran since it was created or opened */
+	bool restarting; /* the restart verb ends this run; another follows whatever the policy says
+			  */
 };
 
 void history_init(struct history *h);

@@ -46,6 +46,7 @@ enum plan_flags {
 			  * inherited by every run (a load costs each restart 0.26 ms) */
 	PLAN_FILTER_HELD = 1u << 8, /* with FILTER_ONCE and without NO_NEW_PRIVS: launch has loaded
 				     * it before its exec of PID 1, which may not any more */
+	PLAN_MERGE = 1u << 20,	    /* stderr is stdout's pipe; stderr's own ends at once */
 };
 
 /* off from the plan's start; len in bytes; count of elements. Strings are NUL-terminated, lists of

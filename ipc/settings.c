@@ -29,6 +29,8 @@ static int settings_check(const struct settings *s)
 		!terminated(s->log_dir, sizeof(s->log_dir)) ||
 		!terminated(s->bundle, sizeof(s->bundle)))
 		return fault_plain(-EINVAL, "settings: damaged");
+	if (!terminated(s->pidfile, sizeof(s->pidfile)) || (s->pidfile[0] && s->pidfile[0] != '/'))
+		return fault_plain(-EINVAL, "settings: pidfile: damaged");
 	if (s->cgroup[0] != '/' || strstr(s->cgroup, "/.."))
 		return fault_plain(-EINVAL,
 			"settings: cgroup \"%s\": not an absolute path without ..", s->cgroup);

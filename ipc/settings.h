@@ -22,6 +22,7 @@ enum settings_flags {
 	SETTINGS_HOST_ROOT = 1u << 4,	/* rootfs is the host's root under an ephemeral overlay */
 	SETTINGS_DEFAULT_SECCOMP = 1u << 5, /* the built-in filter, unless config.json brings one */
 	SETTINGS_ROOTFS_IDMAP = 1u << 6,    /* with a user namespace: show the rootfs id-mapped */
+	SETTINGS_MERGE_OUTPUT = 1u << 20,   /* stdout and stderr are one pipe */
 	SETTINGS_HOST_FILES = 1u << 7, /* --host-files all: nothing of the host root is masked */
 };
 
@@ -44,6 +45,7 @@ struct settings {
 	char log_dir[512];	/* absolute */
 	char bundle[512];	/* absolute; config.json's relative root.path starts here */
 	uint64_t real_created;
+	char pidfile[256]; /* absolute; empty: none */
 };
 
 /* Reads and checks `settings` in the state directory: 0 or a fault. */

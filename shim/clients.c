@@ -188,26 +188,52 @@ static void on_stop(struct client *c, const struct packet *p)
 	done(c, p->h.tag);
 }
 
+/* init's part of it: answered when init has answered. */
+static void restart_by_init(struct client *c, const struct packet *p, struct stop_req *req)
+{
+	struct shim *s = c->shim;
+
+	if (link_init_send(s, INIT_RESTART, ask_tag(c, p->h.tag), req, sizeof(*req)) < 0)
+		reply(c, p->h.tag, -ESRCH, "%s: the container has ended", s->settings.id);
+	else
+		asked(c, p->h.tag);
+}
+
+/* The new run itself is told of by CLIENT_STARTED. Where one is on its way already, it is that. */
 static void on_restart(struct client *c, const struct packet *p)
 {
 	struct shim *s = c->shim;
 	struct stop_req req;
 
 	memcpy(&req, p->body, sizeof(req));
-	if (!shim_has_init(s)) {
-		reply(c, p->h.tag, -ENOTSUP,
-			"%s: restart needs holdfast-init; this container runs with --init none",
-			s->settings.id);
+	if (req.signo > 64) {
+		reply(c, p->h.tag, -EINVAL, "restart: signal %u does not exist", req.signo);
 		return;
 	}
-	if (s->phase != PHASE_RUNNING && s->phase != PHASE_DELAY) {
+	switch ((int)s->phase) {
+	case PHASE_RUNNING:
+	case PHASE_DELAY:
+		if (shim_has_init(s)) {
+			restart_by_init(c, p, &req);
+			return;
+		}
+		restart_without_init(s, req);
+		break;
+	case PHASE_LAUNCHING:
+	case PHASE_STARTING:
+		break;
+	case PHASE_LEAVE_FRESH:
+	case PHASE_CLEAN_FRESH:
+		s->fresh_delay_usec = 0;
+		break;
+	case PHASE_FRESH_DELAY:
+		loop_timer_set(&s->fresh_timer, 0);
+		break;
+	default:
 		reply(c, p->h.tag, -ESRCH, "%s: is not running", s->settings.id);
 		return;
 	}
-	if (link_init_send(s, INIT_RESTART, ask_tag(c, p->h.tag), &req, sizeof(req)) < 0)
-		reply(c, p->h.tag, -ESRCH, "%s: the container has ended", s->settings.id);
-	else
-		asked(c, p->h.tag);
+	done(c, p->h.tag);
 }
 
 static void on_wait(struct client *c, const struct packet *p)

@@ -79,7 +79,7 @@ static void fail_first(struct shim *s, struct exit_info *e)
 {
 	bool decided_here = s->phase == PHASE_DECIDE;
 
-	if (s->first_failed || !(e->flags & EXIT_START_FAILED) || s->journal.now.real_started)
+	if (s->first_failed || !(e->flags & EXIT_START_FAILED) || s->journal.now.up_once)
 		return;
 	s->first_failed = true;
 	s->first_failure = *e;
@@ -214,6 +214,14 @@ static void oom_into(struct shim *s, struct exit_info *e)
 	s->shared->oom_kills = kills;
 }
 
+/* The restart verb is the operator's word: neither policy nor budget have a say or count it. */
+static struct policy_verdict verdict_again(struct policy_state *state)
+{
+	state->restarts++;
+	policy_went_fresh(state);
+	return (struct policy_verdict){.action = POLICY_START_FRESH, .reason = POLICY_WHY_RESTART};
+}
+
 /* `state` is a copy: it counts only once the exit is journalled. */
 static void apply_policy(struct shim *s, struct policy_state *state, struct exit_info *e)
 {
@@ -230,7 +238,8 @@ static void apply_policy(struct shim *s, struct policy_state *state, struct exit
 
 	if (s->journal.now.stopping)
 		state->down = 1; /* init may have died with the stop unheard */
-	v = policy_decide(conf, state, &pe);
+	v = s->journal.now.restarting && !state->down ? verdict_again(state)
+						      : policy_decide(conf, state, &pe);
 	if (pe.healthy)
 		e->flags |= EXIT_HEALTHY;
 	if (state->down)
@@ -288,7 +297,8 @@ void exits_decide(struct shim *s)
 	end_by_policy(s, &e);
 }
 
-/* A launch that fails: the first one is the user's to know, a later one counts as a failed run. */
+/* A launch that fails: the first one is the user's to know, a later one counts as a failed run. The
+ * first after a `start` is both. */
 void exits_launch_failed(struct shim *s)
 {
 	const struct launch_result *r = &s->launched;
@@ -304,8 +314,9 @@ void exits_launch_failed(struct shim *s)
 
 	journal_append(&s->journal, RECORD_LAUNCH_FAILED, 0, e.run, r, sizeof(*r));
 	log_error("launch: %s: %s", r->step, r->text);
-	if (s->journal.now.run == 0 || !s->shared) {
+	if (!s->journal.now.up_once || !s->shared)
 		clients_broadcast(s, CLIENT_FAILED, r, sizeof(*r));
+	if (s->journal.now.run == 0 || !s->shared) {
 		s->first_failed = true;
 		s->first_failure = e;
 		shim_event(s, LIFE_ON_EXIT_DOWN);

@@ -63,6 +63,19 @@ int journal_open(struct journal *j, int state_dirfd, const char *id)
 	return fresh;
 }
 
+int journal_rebase(struct journal *j, const char *boot)
+{
+	struct journal_head head;
+
+	if (pread(j->fd, &head, sizeof(head), 0) != sizeof(head))
+		return fault(-EIO, "read the journal's head");
+	snprintf(head.boot_id, sizeof(head.boot_id), "%s", boot);
+	if (pwrite(j->fd, &head, sizeof(head), 0) != sizeof(head))
+		return fault(errno ? -errno : -EIO, "write the journal's head");
+	snprintf(j->now.boot_id, sizeof(j->now.boot_id), "%s", boot);
+	return 0;
+}
+
 /* Compaction: the newest records and behind them a snapshot of everything, as a new file. Readers
  * that fold it end at the same state; a crash in between leaves the old file. */
 static size_t tail_start(struct journal *j, char *buf, size_t len, uint64_t *seq)

@@ -20,6 +20,9 @@ struct journal {
 /* Opens or creates it; a torn tail is cut off. 0: it was there; 1: it is new; or a fault. */
 int journal_open(struct journal *j, int state_dirfd, const char *id);
 
+/* Goes on in another boot of the host: 0 or a fault. */
+int journal_rebase(struct journal *j, const char *boot);
+
 /* Appends one record and folds it. A record that the disk does not take is folded all the same and
  * counted: supervision goes on. */
 void journal_append(struct journal *j, enum record_type type, uint8_t flags, uint32_t run,

@@ -1,12 +1,15 @@
 /* Where a shim finds its container when it comes to life: the journal says what was intended and
  * seen, the keeper what is held, the shared memory and the kernel what is true now. */
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ipc/base/fault.h"
 #include "ipc/base/fd.h"
 #include "ipc/base/log.h"
 #include "ipc/base/proc.h"
+#include "ipc/fds.h"
 #include "monitor/cgfs.h"
 #include "shim/shim.h"
 
@@ -42,6 +45,8 @@ static void rejoin_service(struct shim *s)
 	if (s->phase == PHASE_STOPPING) {
 		s->stop = s->journal.now.stop;
 		stop_pass_on(s);
+	} else if (s->phase == PHASE_RUNNING && s->journal.now.restarting) {
+		restart_without_init(s, s->journal.now.stop);
 	}
 }
 
@@ -51,6 +56,8 @@ static void rejoin(struct shim *s)
 
 	shim_set_phase(s, phase_of_sandbox(s));
 	s->service_pid = h->pid;
+	if (s->phase == PHASE_RUNNING)
+		pidfile_write(s); /* the predecessor may have died over it */
 	if (h->state == LIFE_LAUNCHED)
 		link_init_send(s, INIT_START, 0, NULL, 0); /* a second one does nothing */
 	if (s->phase == PHASE_STOPPING && shim_has_init(s) && s->shared &&
@@ -113,6 +120,31 @@ static void resume_fresh(struct shim *s)
 			      : LIFE_ON_EXIT_DOWN);
 }
 
+/* The file `start`: put there under the lock, while nobody supervised, by a client that wants a
+ * container up which was never started or has ended. It says so once. */
+static int open_anew(struct shim *s, const char *boot)
+{
+	const struct history *h = &s->journal.now;
+	bool asked = faccessat(SHIM_FD_STATE, "start", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	bool same_boot = strcmp(boot, h->boot_id) == 0;
+	struct exit_info lost_run = {
+		.run = h->run, .count = 1, .flags = EXIT_INFERRED | EXIT_UNKNOWN};
+	int r = 0;
+
+	if (!asked)
+		return 0;
+	if (!same_boot && h->pid) /* it ended with the host, and nobody saw how */
+		journal_append(&s->journal, RECORD_EXIT_GAP, RECORD_INFERRED, h->run, &lost_run,
+			sizeof(lost_run));
+	if (!same_boot)
+		r = journal_rebase(&s->journal, boot);
+	if (r == 0 && (!same_boot || h->state == LIFE_NEW || h->state == LIFE_DOWN))
+		journal_append(&s->journal, RECORD_OPENED, 0, h->run, NULL, 0);
+	if (r == 0)
+		unlinkat(SHIM_FD_STATE, "start", 0);
+	return r;
+}
+
 int shim_recover(struct shim *s)
 {
 	const struct history *h = &s->journal.now;
@@ -120,6 +152,8 @@ int shim_recover(struct shim *s)
 	struct exit_info last;
 	int r = boot_id(boot);
 
+	if (r == 0)
+		r = open_anew(s, boot);
 	if (r < 0)
 		return r;
 	s->launch_nonce = h->launch_nonce;
@@ -127,6 +161,9 @@ int shim_recover(struct shim *s)
 		h->exit_seq > s->shared->head) /* journalled, and killed before it was published */
 		s->shared->head = s->shared->acked = h->exit_seq;
 	if (h->state == LIFE_NEW) {
+		if (s->shared &&
+			h->run > s->shared->run) /* the shared memory is as new as the pair */
+			s->shared->run = h->run;
 		shim_set_phase(s, PHASE_NEW);
 	} else if (h->state == LIFE_DOWN) {
 		shim_set_phase(s, PHASE_DOWN);

@@ -76,7 +76,10 @@ static void on_clean_timer(struct loop_timer *t)
 void clean_begin(struct shim *s)
 {
 	pump_run_dead(&s->pump, s->shared ? s->shared->run : UINT32_MAX);
+	pidfile_remove(s);
 	link_init_forget(s);
+	loop_timer_cancel(
+		&s->stop_timer); /* whom it was to kill is gone; the next run is another */
 
 	s->clean_since = now_mono();
 	clean_try(s);
@@ -187,7 +190,9 @@ void retire_setup(struct shim *s)
 void retire_begin(struct shim *s)
 {
 	s->retiring = true;
-	s->remove = s->remove || s->first_failed || (s->settings.flags & SETTINGS_AUTO_REMOVE);
+	/* what `run` made goes with a start that failed; what `start` opened was there before */
+	s->remove = s->remove || (s->first_failed && !s->journal.now.opened) ||
+		    (s->settings.flags & SETTINGS_AUTO_REMOVE);
 	/* after this turn of the loop: the event that led here is still being handled */
 	loop_timer_set(&s->retire_timer, 0);
 }

@@ -84,6 +84,7 @@ static void act_announce(struct shim *s)
 {
 	struct client_started started;
 
+	pidfile_write(s);
 	shim_started_info(s, &started);
 	clients_broadcast(s, CLIENT_STARTED, &started, sizeof(started));
 }
@@ -110,7 +111,8 @@ static void act_down(struct shim *s)
 
 	loop_timer_cancel(&s->stop_timer);
 	last.action = POLICY_STAY_DOWN;
-	if (!last.run) { /* stopped before it ever ran: no status of its own, and no success */
+	if (!last.run && !s->first_failed) { /* stopped before it ever ran: no status of its own,
+					 and no success */
 		last.flags |= EXIT_START_FAILED | EXIT_STOPPED;
 		last.code = 125;
 		last.errnum = ECANCELED;

@@ -119,6 +119,11 @@ void stop_begin(struct shim *s, struct stop_req req, uint16_t why);
 void stop_pass_on(struct shim *s);
 #define STOP_ASKED 1 /* init was asked; its answer comes with the tag */
 int stop_signal(struct shim *s, struct signal_req req, uint64_t tag); /* 0, STOP_ASKED, -errno */
+void restart_without_init(struct shim *s, struct stop_req req);
+
+/* shim/pidfile.c */
+void pidfile_write(struct shim *s);
+void pidfile_remove(struct shim *s);
 
 /* shim/retire.c */
 void retire_setup(struct shim *s);

@@ -11,6 +11,7 @@
 
 #define SPLICE_MAX	(1u << 20)
 #define INDEX_EVERY	(10 * USEC_PER_MSEC)
+#define INDEX_STEP	4096
 #define INDEX_BYTES_MAX (2u << 20) /* a drip of bytes grows the index faster than the log */
 
 static int open_file(struct sink *s, uint64_t base, const char *suffix)
@@ -23,8 +24,20 @@ static int open_file(struct sink *s, uint64_t base, const char *suffix)
 	return fd < 0 ? fault(-errno, "open log %s", name) : fd;
 }
 
+/* Blocks for the next entries, while there are any: what is dropped later, because there are none
+ * left, can then still be said. Some file systems can't; entries are written without, then. */
+static int reserve(int idx, uint64_t *room)
+{
+	if (fallocate(idx, FALLOC_FL_KEEP_SIZE, (off_t)*room, INDEX_STEP) < 0 &&
+		errno != EOPNOTSUPP)
+		return -errno;
+	*room += INDEX_STEP;
+	return 0;
+}
+
 static int open_segment(struct sink *s, uint64_t base)
 {
+	uint64_t room = 0;
 	int raw, idx;
 
 	raw = open_file(s, base, "raw");
@@ -35,6 +48,11 @@ static int open_segment(struct sink *s, uint64_t base)
 		close(raw);
 		return idx;
 	}
+	if (s->raw >= 0 && reserve(idx, &room) < 0) {
+		close(raw);
+		close(idx);
+		return -ENOSPC; /* nothing could be said of what is dropped there */
+	}
 	sink_close(s);
 	s->base = base; /* only now: a rotation that fails goes on in the old segment */
 	s->raw = raw;
@@ -42,6 +60,9 @@ static int open_segment(struct sink *s, uint64_t base)
 	/* a torn entry, should there be one, is overwritten */
 	s->idx_size = (uint64_t)lseek(idx, 0, SEEK_END) / sizeof(struct log_index) *
 		      sizeof(struct log_index);
+	s->idx_room = s->idx_size;
+	reserve(s->idx, &s->idx_room);
+	s->gap_written = false;
 	return 0;
 }
 
@@ -100,23 +121,62 @@ static void rotate(struct sink *s)
 	if (s->offset - s->base < s->max_bytes &&
 		(s->idx_size < INDEX_BYTES_MAX || s->offset == s->base))
 		return;
-	if (open_segment(s, s->offset) < 0)
+	if (open_segment(s, s->offset) < 0) {
+		remove_segment(s, s->offset); /* readers would go on in what stands there empty */
 		return;
+	}
 	if (log_segments_list(s->dirfd, s->stream, &list) < 0)
 		return;
 	for (size_t i = 0; list.len - i > s->max_files; i++)
 		remove_segment(s, list.base[i]);
 }
 
+/* Times are a service to people: a full disk costs them, not the bytes. The last entry that there
+ * is room for is kept for a gap. */
 static void write_index(struct sink *s, struct log_index e)
 {
 	e.boot_usec = now_boot();
 	e.real_usec = now_real();
 	s->indexed_at = e.boot_usec;
 	s->indexed_run = e.run;
-	/* times are a service to people: a full disk costs them, not the bytes */
+	if (s->idx_size + 2 * sizeof(e) > s->idx_room)
+		reserve(s->idx, &s->idx_room);
+	if (s->idx_size + 2 * sizeof(e) > s->idx_room)
+		return;
 	if (pwrite(s->idx, &e, sizeof(e), (off_t)s->idx_size) == sizeof(e))
 		s->idx_size += sizeof(e);
+}
+
+/* One entry for all that is dropped at one place: written over as it grows. */
+static void write_gap(struct sink *s)
+{
+	if (!s->gap_written)
+		s->gap_at = s->idx_size;
+	if (pwrite(s->idx, &s->gap, sizeof(s->gap), (off_t)s->gap_at) != sizeof(s->gap))
+		return;
+	if (!s->gap_written)
+		s->idx_size += sizeof(s->gap);
+	s->gap_written = true;
+}
+
+/* Bytes come again behind it. */
+static void end_gap(struct sink *s)
+{
+	if (!s->gap.dropped)
+		return;
+	if (!s->gap_written)
+		write_gap(s);
+	s->gap = (struct log_index){0};
+	s->gap_written = false;
+}
+
+/* A segment ends at its size; only one that can't be followed by another grows on. */
+static size_t room(const struct sink *s)
+{
+	uint64_t len = s->offset - s->base;
+
+	return len >= s->max_bytes || s->max_bytes - len > SPLICE_MAX ? SPLICE_MAX
+								      : s->max_bytes - len;
 }
 
 int64_t sink_splice(struct sink *s, int pipe, uint32_t run)
@@ -127,9 +187,11 @@ int64_t sink_splice(struct sink *s, int pipe, uint32_t run)
 
 	rotate(s);
 	at = (loff_t)(s->offset - s->base);
-	n = splice(pipe, NULL, s->raw, &at, SPLICE_MAX, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+	n = splice(pipe, NULL, s->raw, &at, room(s), SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
 	if (n < 0)
 		return -errno;
+	if (n > 0)
+		end_gap(s);
 	s->offset += (uint64_t)n;
 	if (n > 0 && (run != s->indexed_run || now_boot() - s->indexed_at >= INDEX_EVERY))
 		write_index(s, (struct log_index){
@@ -142,10 +204,13 @@ int64_t sink_splice(struct sink *s, int pipe, uint32_t run)
 
 void sink_gap(struct sink *s, uint64_t bytes, uint32_t run)
 {
-	write_index(s, (struct log_index){
-			       .offset = s->offset,
-			       .run = run,
-			       .flags = LOG_INDEX_GAP,
-			       .dropped = bytes,
-		       });
+	s->gap = (struct log_index){
+		.offset = s->offset,
+		.boot_usec = now_boot(),
+		.real_usec = now_real(),
+		.run = run,
+		.flags = LOG_INDEX_GAP,
+		.dropped = s->gap.dropped + bytes,
+	};
+	write_gap(s);
 }

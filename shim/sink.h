@@ -2,6 +2,7 @@
  * pump thread alone; allocates nothing after open. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "ipc/logfile.h"
@@ -16,8 +17,12 @@ struct sink {
 	uint64_t base;	 /* stream offset of the open segment's first byte */
 	uint64_t offset; /* stream offset of the next byte */
 	uint64_t idx_size;
+	uint64_t idx_room;   /* the index may grow up to here, however full the disk is */
 	uint64_t indexed_at; /* boottime of the newest entry */
 	uint32_t indexed_run;
+	struct log_index gap; /* bytes dropped at the offset where we stand; dropped 0: none */
+	uint64_t gap_at;      /* its place in the index */
+	bool gap_written;
 };
 
 /* Continues behind the last byte on disk, or begins the first segment. 0 or a fault. */

@@ -64,6 +64,25 @@ static void stop_without_init(struct shim *s)
 		loop_timer_set(&s->stop_timer, s->stop.signo == SIGKILL ? 0 : s->stop.grace_usec);
 }
 
+/* As a stop, only that nothing is told to stay down. What follows is a fresh start: there is nobody
+ * inside who could make one in place. */
+void restart_without_init(struct shim *s, struct stop_req req)
+{
+	struct rec_stop rec = {.what = CLIENT_RESTART};
+	int r;
+
+	defaults(s, &req);
+	rec.signo = req.signo;
+	rec.grace_usec = req.grace_usec;
+	if (!s->journal.now.restarting)
+		journal_append(
+			&s->journal, RECORD_STOP_INTENT, 0, s->journal.now.run, &rec, sizeof(rec));
+	r = s->init_pidfd.fd >= 0 ? pidfd_kill(s->init_pidfd.fd, (int)req.signo) : -ESRCH;
+	if (r < 0 && r != -ESRCH)
+		log_warn("restart: signal %u: %s", req.signo, strerror(-r));
+	loop_timer_set(&s->stop_timer, req.signo == SIGKILL ? 0 : req.grace_usec);
+}
+
 void stop_pass_on(struct shim *s)
 {
 

@@ -137,6 +137,7 @@ int step_plan(struct launch *l)
 	if (p->flags & PLAN_FILTER_ONCE && !(p->flags & PLAN_NO_NEW_PRIVS))
 		p->flags |= PLAN_FILTER_HELD;
 	p->flags |= launch_flag(l, SETTINGS_TTY) ? PLAN_TTY : 0;
+	p->flags |= launch_flag(l, SETTINGS_MERGE_OUTPUT) ? PLAN_MERGE : 0;
 	p->flags |=
 		launch_flag(l, SETTINGS_STDIN) && !launch_flag(l, SETTINGS_TTY) ? PLAN_STDIN : 0;
 	p->flags |= l->group[GROUP_V2].dir >= 0 && l->hier.at[CG_MEMORY].v2 ? PLAN_MEM_V2 : 0;

@@ -46,6 +46,7 @@ struct launch {
 	int dev;	/* detached tmpfs with the device nodes */
 	int null_mount; /* detached mount of the host's null device, for masking files */
 	int null;	/* the host's null device, open for reading and writing */
+	int copies;	/* tmpfs with the container's own files (copies.c) */
 	int *mounts;	/* per sandbox mount: detached mount of a bind's source */
 	uint64_t *made; /* per sandbox mount: st_dev of what we made there and a run may fill */
 	struct {
@@ -86,6 +87,10 @@ static inline bool launch_new_ns(const struct launch *l, uint64_t type)
 
 /* Notes a file system just made for mount i, if it is one that init has to look after. */
 int place_made(struct launch *l, uint32_t i, const struct sandbox_mount *m, int mount);
+
+/* 1 with *ret: source is one of the container's own files, and this a detached mount of a private
+ * copy. 0: it is not; or a fault. */
+int copies_mount(struct launch *l, const char *source, int *ret);
 
 /* Deposits fd with the keeper under (kind, key): 0 or a fault. */
 int launch_hold(const struct launch *l, uint32_t kind, uint64_t key, int fd);

@@ -453,12 +453,16 @@ static int bind_one(struct launch *l, const struct sandbox_mount *m, int *ret)
 	struct stat st;
 	int r;
 
-	if (stat(source, &st) != 0)
+	r = sys ? 0 : copies_mount(l, source, ret);
+	if (r < 0)
+		return r;
+	if (r == 0 && stat(source, &st) != 0)
 		return fault(-errno, "volume %s for %s", source, sandbox_string(l->sb, m->target));
 	/* a single node, or a whole /dev, may be the very purpose */
-	if (S_ISDIR(st.st_mode) && strcmp(sandbox_string(l->sb, m->target), "/dev") != 0)
+	if (r == 0 && S_ISDIR(st.st_mode) && strcmp(sandbox_string(l->sb, m->target), "/dev") != 0)
 		attr |= MOUNT_ATTR_NODEV;
-	*ret = mnt_clone(AT_FDCWD, source, m->recursive || sys);
+	if (r == 0)
+		*ret = mnt_clone(AT_FDCWD, source, m->recursive || sys);
 	if (*ret < 0)
 		return fault(*ret, "volume %s: clone its mount", source);
 	r = mnt_attr(*ret, attr, 0, m->recursive || sys);

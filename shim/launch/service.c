@@ -33,7 +33,8 @@ static const void *at(const struct launch *l, struct plan_range r)
 
 static int service_stdio(struct launch *l)
 {
-	int fds[3] = {l->stdio[0] >= 0 ? l->stdio[0] : l->null, l->stdio[1], l->stdio[2]};
+	int fds[3] = {l->stdio[0] >= 0 ? l->stdio[0] : l->null, l->stdio[1],
+		l->stdio[launch_flag(l, SETTINGS_MERGE_OUTPUT) ? 1 : 2]};
 
 	if (l->tty_peer >= 0) {
 		if (ioctl(l->tty_peer, TIOCSCTTY, 0) != 0)

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from rig import SLOW, TOOL, eventually
+from rig import SLOW, TOOL, Container, eventually
 
 
 class Terminal:
@@ -171,3 +171,82 @@ def test_logs_on_a_terminal_show_control_characters(hf, terminal):
     assert t.text == "a^[[2Jb\\x9bc\\xc2\\x9bd\u00e9 good^Mbad\r\n"
     raw = subprocess.run([TOOL, "logs", c.name], env=hf.env(), capture_output=True, check=True)
     assert raw.stdout == b"a\x1b[2Jb\x9bc\xc2\x9bd\xc3\xa9 good\rbad\n" == c.raw()
+
+
+# ---- detach keys
+
+
+def raw(terminal):
+    eventually(lambda: termios.tcgetattr(terminal.master) != terminal.before)
+
+
+@pytest.mark.quick
+def test_detach_keys(hf):
+    """The client leaves, the container goes on, and there is a way back."""
+    name = hf.name()
+    t = Terminal(hf, "run", "-it", "--name", name, "--", "cat")
+    raw(t)
+    t.type("before\n")
+    t.expect("before\r\nbefore\r\n")
+    t.type("\x10")
+    t.type("\x11")
+    assert t.end() == 0
+    assert "detached" in t.text and "start -a -i" in t.text
+    assert termios.tcgetattr(t.master) == t.before, "the terminal is as before"
+    c = Container(hf, name)
+    assert c.init and "Up" in c.ps()
+    again = Terminal(hf, "start", "-a", "-i", name)
+    raw(again)
+    again.type("after\n")
+    again.expect("after\r\nafter\r\n")
+    assert "before" not in again.text
+    again.type("\x04")
+    assert again.end() == 0
+    assert c.wait_end() == 0
+
+
+def test_detach_keys_of_ones_own(hf):
+    name = hf.name()
+    t = Terminal(hf, "run", "-it", "--name", name, "--detach-keys", "ctrl-a,d", "--", "cat")
+    raw(t)
+    t.type("x\x10\x11y\n")  # ^Q is the inner terminal's to take
+    t.expect("x^Py")
+    t.type("\x01x\n")
+    t.expect("^Ax")
+    t.type("\x01d")
+    assert t.end() == 0
+    assert Container(hf, name).init
+    other = Terminal(hf, "start", "-i", "--detach-keys", "ctrl-x", name)
+    raw(other)
+    other.type("\x18")
+    assert other.end() == 0 and Container(hf, name).init
+
+
+def test_no_detach_keys(hf):
+    t = Terminal(hf, "run", "-it", "--rm", "--detach-keys", "", "--", "cat")
+    raw(t)
+    t.type("x\x10\x11y\n")  # ^Q is the inner terminal's to take
+    t.expect("x^Py")
+    t.type("\x04")
+    assert t.end() == 0
+    assert hf.containers() == []
+
+
+def test_detached_with_rm(hf):
+    name = hf.name()
+    t = Terminal(hf, "run", "-it", "--rm", "--name", name, "--", "cat")
+    raw(t)
+    t.type("\x10\x11")
+    assert t.end() == 0
+    assert hf.containers() == [name]
+    hf.ok("stop", name)
+    eventually(lambda: hf.containers() == [])
+
+
+@pytest.mark.parametrize("value", ["ctrl-", "ctrl-1", "ab", ",", "ctrl-p,"])
+def test_bad_detach_keys(hf, value):
+    out = hf("run", "--detach-keys", value, "--", "true")
+    assert out.returncode == 64 and f'--detach-keys "{value}"' in out.stderr
+    assert "use " in out.stderr and hf.containers() == []
+    out = hf("start", "--detach-keys", value, "x")
+    assert out.returncode == 64 and "--detach-keys" in out.stderr

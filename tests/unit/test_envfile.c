@@ -1,4 +1,4 @@
-/* sources: cli/envfile.c cli/spec.c cli/devices.c cli/options.c ipc */
+/* sources: cli/envfile.c cli/spec.c cli/devices.c cli/files.c cli/options.c cli/keys.c ipc */
 #include "tests/unit/unit.h"
 
 #include <errno.h>

@@ -16,6 +16,16 @@ static void append(const struct scratch *s, const char *name, const void *data, 
 	close(fd);
 }
 
+static void overwrite(
+	const struct scratch *s, const char *name, off_t at, const void *data, size_t len)
+{
+	int fd = openat(s->fd, name, O_WRONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, data, len, at), len);
+	close(fd);
+}
+
 /* Bytes of a stream from an offset on, in the segment that begins at base, come at a time. */
 static void wrote(const struct scratch *s, enum log_stream stream, uint64_t base, uint64_t offset,
 	uint64_t when, const char *text)
@@ -116,6 +126,35 @@ static void test_gap_is_told(void **state)
 	logread_finish(&l);
 }
 
+/* Dropped at the very end, and more of it while somebody reads; then bytes come again. */
+static void test_a_gap_at_the_end_grows(void **state)
+{
+	static struct logread_piece p;
+	const struct scratch *s = *state;
+	struct log_index gap = {.offset = 2, .boot_usec = 5, .flags = LOG_INDEX_GAP, .dropped = 9};
+	struct log_index more = {.offset = 2, .boot_usec = 7, .run = 1};
+	struct logread l;
+
+	wrote(s, LOG_STDOUT, 0, 0, 1, "ab");
+	append(s, "stdout-00000000000000000000.idx", &gap, sizeof(gap));
+	logread_init(&l, s->fd);
+	assert_int_equal(logread_next(&l, &p), 1);
+	assert_int_equal(p.len, 2);
+	assert_int_equal(logread_next(&l, &p), 1);
+	assert_true(p.len == 0 && p.dropped == 9 && p.at == 2);
+	assert_int_equal(logread_next(&l, &p), 0);
+	gap.dropped = 20;
+	overwrite(s, "stdout-00000000000000000000.idx", sizeof(gap), &gap, sizeof(gap));
+	assert_int_equal(logread_next(&l, &p), 1);
+	assert_true(p.len == 0 && p.dropped == 11);
+	append(s, "stdout-00000000000000000000.idx", &more, sizeof(more));
+	append(s, "stdout-00000000000000000000.raw", "cd", 2);
+	assert_int_equal(logread_next(&l, &p), 1);
+	assert_true(p.len == 2 && p.dropped == 0 && p.when.boot_usec == 7);
+	assert_int_equal(logread_next(&l, &p), 0);
+	logread_finish(&l);
+}
+
 static void test_follow(void **state)
 {
 	const struct scratch *s = *state;
@@ -175,6 +214,7 @@ int main(void)
 		T(test_oldest_segment_is_gone),
 		T(test_without_index),
 		T(test_gap_is_told),
+		T(test_a_gap_at_the_end_grows),
 		T(test_follow),
 		T(test_follow_full),
 	};

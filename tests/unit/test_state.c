@@ -23,11 +23,19 @@ static bool there(const struct scratch *s, const char *path)
 	return faccessat(s->fd, path, F_OK, 0) == 0;
 }
 
+static int create(const char *id, struct state *s)
+{
+	char log_dir[128];
+
+	state_log_dir(NULL, id, log_dir, sizeof(log_dir));
+	return state_create(id, log_dir, s);
+}
+
 static void make(const char *id)
 {
 	struct state s;
 
-	assert_int_equal(state_create(id, &s), STATE_DONE);
+	assert_int_equal(create(id, &s), STATE_DONE);
 	state_close(&s);
 }
 
@@ -78,10 +86,10 @@ static void test_discard_leaves_a_namesake(void **state)
 	struct state s;
 
 	roots(dir, "logs");
-	assert_int_equal(state_create("a", &s), STATE_DONE);
+	assert_int_equal(create("a", &s), STATE_DONE);
 	assert_int_equal(renameat(dir->fd, "state/local/a", dir->fd, "state/old"), 0);
 	assert_int_equal(mkdirat(dir->fd, "state/local/a", 0700), 0);
-	state_log_dir("a", log_dir, sizeof(log_dir));
+	state_log_dir(NULL, "a", log_dir, sizeof(log_dir));
 	state_discard(&s, log_dir);
 	assert_true(there(dir, "state/local/a"));
 	assert_true(there(dir, "logs/local/a"));
@@ -99,8 +107,8 @@ static void test_remove_takes_the_logs_of_its_settings(void **state)
 	struct state s;
 
 	roots(dir, "logs");
-	assert_int_equal(state_create("a", &s), STATE_DONE);
-	state_log_dir("a", settings.log_dir, sizeof(settings.log_dir));
+	assert_int_equal(create("a", &s), STATE_DONE);
+	state_log_dir(NULL, "a", settings.log_dir, sizeof(settings.log_dir));
 	assert_int_equal(settings_write(s.dirfd, &settings), 0);
 	roots(dir, "elsewhere");
 	assert_int_equal(state_remove(&s), 0);
@@ -117,7 +125,7 @@ static void test_remove_keeps_to_log_directories(void **state)
 	struct state s;
 
 	roots(dir, "logs");
-	assert_int_equal(state_create("a", &s), STATE_DONE);
+	assert_int_equal(create("a", &s), STATE_DONE);
 	assert_int_equal(mkdirat(dir->fd, "precious", 0700), 0);
 	snprintf(settings.log_dir, sizeof(settings.log_dir), "%s/precious", dir->path);
 	assert_int_equal(settings_write(s.dirfd, &settings), 0);
