@@ -51,15 +51,18 @@ static int enabled_create(int dirfd)
 }
 
 /* The lock is taken first: from here on nobody takes the directory for an abandoned one. */
-static int populate(struct state *s, struct settings *settings, const char *config)
+static int populate(struct state *s, const struct run *run, const char *config)
 {
+	struct settings settings = run->settings;
 	auto_fd lock = state_lock(s);
 	int r = lock;
 
 	if (r >= 0)
 		r = file_replace(s->dirfd, "config.json", config, strlen(config), 0600);
 	if (r == 0)
-		r = settings_write(s->dirfd, settings);
+		r = listen_write(s->dirfd, run->listeners, run->listener_count);
+	if (r == 0)
+		r = settings_write(s->dirfd, &settings);
 	if (r == 0)
 		r = enabled_create(s->dirfd);
 	return r == 0 ? keeper_start(s, fd_take(&lock)) : r;
@@ -75,7 +78,7 @@ static int create(struct run *run, const char *config, struct state *s)
 	r = state_create(settings->id, s);
 	if (r != STATE_DONE)
 		return r;
-	r = populate(s, settings, config);
+	r = populate(s, run, config);
 	if (r < 0)
 		state_discard(s, settings->log_dir);
 	return r;

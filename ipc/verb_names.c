@@ -14,6 +14,8 @@ static const struct {
 	{INIT_DRAINED, "init-drained"},
 	{INIT_SYNC, "init-sync"},
 	{INIT_READY, "init-ready"},
+	{INIT_STORE, "init-store"},
+	{INIT_UNSTORE, "init-unstore"},
 	{INIT_HELLO, "init-hello"},
 	{INIT_REPLY, "init-reply"},
 	{INIT_PIPES, "init-pipes"},

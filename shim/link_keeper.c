@@ -120,6 +120,7 @@ static void (*const held_handlers[HELD_KINDS])(struct shim *s, uint64_t key, int
 	[HELD_STDERR] = held_stderr,
 	[HELD_TTY_PIPE_RD] = held_tty_pipe_rd,
 	[HELD_TTY_PIPE_WR] = held_tty_pipe_wr,
+	[HELD_LISTEN] = listeners_held,
 };
 
 /* What the keeper says --------------------------------------------------------------------------

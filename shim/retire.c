@@ -123,6 +123,7 @@ static void leave(struct shim *s)
 	s->retired = true;
 	pump_finish(&s->pump);
 	unlinkat(SHIM_FD_STATE, "sock", 0);
+	listeners_remove(s);
 	if (s->remove)
 		remove_logs(s);
 	if (s->remove)

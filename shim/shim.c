@@ -205,6 +205,7 @@ static void init_fields(struct shim *s)
 	s->keeper.fd = s->init.fd = s->init_pidfd.fd = -1;
 	s->sync_pidfd = s->shared_fd = s->tty = s->stdin_fd = s->log_dirfd = s->listener = -1;
 	s->tty_pipe[0] = s->tty_pipe[1] = -1;
+	listeners_init(s);
 }
 
 static int open_log_dir(struct shim *s)

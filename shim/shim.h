@@ -9,6 +9,7 @@
 #include "ipc/cghier.h"
 #include "ipc/settings.h"
 #include "ipc/verbs.h"
+#include "ipc/listen.h"
 #include "shim/clients.h"
 #include "shim/journal.h"
 #include "shim/life.h"
@@ -32,6 +33,7 @@ struct shim {
 	struct loop_io keeper; /* channel */
 	struct keeper_hello hello;
 	int listener; /* a second hold, for the day the keeper dies */
+	int listeners[LISTEN_MAX]; /* the service's own; -1: not made */
 
 	/* the sandbox: what the newest launch made */
 	struct loop_io init; /* channel to PID 1; fd -1: none */
@@ -119,6 +121,11 @@ void stop_begin(struct shim *s, struct stop_req req, uint16_t why);
 void stop_pass_on(struct shim *s);
 #define STOP_ASKED 1 /* init was asked; its answer comes with the tag */
 int stop_signal(struct shim *s, struct signal_req req, uint64_t tag); /* 0, STOP_ASKED, -errno */
+
+/* shim/listeners.c: the service's own, held for the day the keeper dies */
+void listeners_init(struct shim *s);
+void listeners_held(struct shim *s, uint64_t key, int fd);
+void listeners_remove(struct shim *s); /* what of them lies in the host's file system */
 
 /* shim/retire.c */
 void retire_setup(struct shim *s);

@@ -102,6 +102,15 @@ static int give_output(struct shim *s, struct heir *h)
 	return r;
 }
 
+static int give_listeners(struct shim *s, struct heir *h)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < LISTEN_MAX; i++)
+		r = give(h, HELD_LISTEN, i, s->listeners[i]);
+	return r;
+}
+
 static int give_clients(struct shim *s, struct heir *h)
 {
 	int r = 0;
@@ -133,6 +142,8 @@ static int hand_over(struct shim *s, struct heir *h)
 		r = give(h, all[i].kind, 0, all[i].fd);
 	if (r == 0)
 		r = give_output(s, h);
+	if (r == 0)
+		r = give_listeners(s, h);
 	if (r == 0)
 		r = give_clients(s, h);
 	if (r == 0)

@@ -136,6 +136,7 @@ static void launch_init(struct launch *l)
 		.dev = -1,
 		.null_mount = -1,
 		.null = -1,
+		.notify = -1,
 		.sync = -1,
 		.pidfd = -1,
 		.here = -1,
