@@ -256,8 +256,8 @@ static struct spawn_failure child_run(struct child *c, size_t size)
 	return (struct spawn_failure){SPAWN_EXEC, -r};
 }
 
-int spawn_service(const struct plan *plan, const struct kept *kept, const int stdio[3],
-	struct spawned *ret)
+int spawn_service(
+	const struct plan *plan, const struct kept *kept, const int stdio[3], struct spawned *ret)
 {
 	struct child c = {.kept = kept, .stdio = stdio};
 	struct spawn_failure failure;

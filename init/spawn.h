@@ -23,8 +23,8 @@ struct spawned {
 
 /* stdio: the child's 0, 1, 2, kept: its 3 and on; all stay the caller's. 0, or -errno with nothing
  * left behind. */
-int spawn_service(const struct plan *plan, const struct kept *kept, const int stdio[3],
-	struct spawned *ret);
+int spawn_service(
+	const struct plan *plan, const struct kept *kept, const int stdio[3], struct spawned *ret);
 
 /* Runs f in a forked child whose exit status is f's result. Its pid or -errno. */
 pid_t spawn_helper(int (*f)(const struct plan *plan), const struct plan *plan);

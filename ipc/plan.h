@@ -98,8 +98,8 @@ struct plan {
 	struct plan_range
 		tmpfs; /* strings: where file systems of ours stand that a run may fill (tmpfs,
 			* message queues), as launch found them in the finished sandbox */
-	struct plan_range tmpfs_dev; /* uint64_t: st_dev of each of them, same order */
-	struct plan_range passed;    /* strings: names of PLAN_FD_PASSED and what follows */
+	struct plan_range tmpfs_dev;  /* uint64_t: st_dev of each of them, same order */
+	struct plan_range passed;     /* strings: names of PLAN_FD_PASSED and what follows */
 	struct plan_range passed_key; /* uint64_t: 0 for a listener, else HELD_STORED's key */
 };
 

@@ -50,9 +50,9 @@ enum verb_id {
 	KEEPER_HELLO = 400, /* struct keeper_hello; first packet of every shim */
 	KEEPER_HELD, /* struct held + 1 fd: a descriptor kept for the shim; launch is told of those
 			that the service gets */
-	KEEPER_HELD_END,    /* none: all of them were sent */
-	KEEPER_CONN,	    /* struct held_conn + 1 fd: a new client (kept as HELD_CONN) */
-	KEEPER_LAUNCHED,    /* struct launch_result: the fds came before, as KEEPER_HELD */
+	KEEPER_HELD_END, /* none: all of them were sent */
+	KEEPER_CONN,	 /* struct held_conn + 1 fd: a new client (kept as HELD_CONN) */
+	KEEPER_LAUNCHED, /* struct launch_result: the fds came before, as KEEPER_HELD */
 	KEEPER_REAPED, /* struct reaped: a child ended; repeated to each shim until acknowledged */
 
 	/* launch -> keeper */

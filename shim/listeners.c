@@ -1,4 +1,6 @@
 /* The listeners of a service: made by launch, used by the service, held here and by the keeper. */
+#include <sys/socket.h>
+
 #include "ipc/base/fault.h"
 #include "ipc/base/fd.h"
 #include "ipc/base/log.h"
@@ -22,8 +24,17 @@ void listeners_held(struct shim *s, uint64_t key, int fd)
 	s->listeners[key] = fd;
 }
 
-/* Once a container is down nobody answers there any more. */
-void listeners_remove(struct shim *s)
+/* The keeper closes its own a moment later: till then nobody may wait there for an answer. */
+static void close_one(struct shim *s, unsigned i)
+{
+	if (s->listeners[i] < 0)
+		return;
+	shutdown(s->listeners[i], SHUT_RDWR);
+	fd_close(&s->listeners[i]);
+	link_keeper_drop(s, HELD_LISTEN, i);
+}
+
+void listeners_close(struct shim *s)
 {
 	auto_free struct listen_addr *list = calloc(LISTEN_MAX, sizeof(*list));
 	int n = list && (s->settings.flags & SETTINGS_LISTEN) ? listen_read(SHIM_FD_STATE, list)
@@ -33,4 +44,6 @@ void listeners_remove(struct shim *s)
 		log_warn("%s", fault_text());
 	for (int i = 0; i < n; i++)
 		listen_unlink(&list[i], s->listeners[i]);
+	for (unsigned i = 0; i < LISTEN_MAX; i++)
+		close_one(s, i);
 }

@@ -116,6 +116,7 @@ static void act_down(struct shim *s)
 		last.errnum = ECANCELED;
 	}
 	journal_append(&s->journal, RECORD_DOWN, 0, last.run, &last, sizeof(last));
+	listeners_close(s); /* whoever is told may take the address at once */
 	clients_broadcast(s, CLIENT_EXITED, &last, sizeof(last));
 	retire_begin(s);
 }

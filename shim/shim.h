@@ -7,9 +7,9 @@
 
 #include "ipc/base/loop.h"
 #include "ipc/cghier.h"
+#include "ipc/listen.h"
 #include "ipc/settings.h"
 #include "ipc/verbs.h"
-#include "ipc/listen.h"
 #include "shim/clients.h"
 #include "shim/journal.h"
 #include "shim/life.h"
@@ -32,7 +32,7 @@ struct shim {
 	/* the keeper */
 	struct loop_io keeper; /* channel */
 	struct keeper_hello hello;
-	int listener; /* a second hold, for the day the keeper dies */
+	int listener;		   /* a second hold, for the day the keeper dies */
 	int listeners[LISTEN_MAX]; /* the service's own; -1: not made */
 
 	/* the sandbox: what the newest launch made */
@@ -125,7 +125,7 @@ int stop_signal(struct shim *s, struct signal_req req, uint64_t tag); /* 0, STOP
 /* shim/listeners.c: the service's own, held for the day the keeper dies */
 void listeners_init(struct shim *s);
 void listeners_held(struct shim *s, uint64_t key, int fd);
-void listeners_remove(struct shim *s); /* what of them lies in the host's file system */
+void listeners_close(struct shim *s); /* for good, socket files included; may come twice */
 
 /* shim/retire.c */
 void retire_setup(struct shim *s);

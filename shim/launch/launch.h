@@ -62,7 +62,7 @@ struct launch {
 	} passed[PLAN_PASSED_MAX]; /* what the service is given, in its order */
 	uint32_t passed_count, listeners;
 	int notify; /* detached tmpfs with the socket for notifications */
-	int sync; /* to the other half: parent in the parent, child in the child */
+	int sync;   /* to the other half: parent in the parent, child in the child */
 	struct cg_group group[GROUPS];
 
 	pid_t pid;

@@ -81,7 +81,8 @@ static int append(struct launch *l, struct places *p)
 		keys[i] = l->passed[i].key;
 		blob_more(&p->blob, &head.passed, l->passed[i].name);
 	}
-	head.passed_key = blob_add(&p->blob, keys, l->passed_count * sizeof(*keys), l->passed_count);
+	head.passed_key =
+		blob_add(&p->blob, keys, l->passed_count * sizeof(*keys), l->passed_count);
 	head.tmpfs_dev = blob_add(&p->blob, p->dev, p->count * sizeof(*p->dev), p->count);
 	head.size = (uint32_t)p->blob.len;
 	if (p->blob.len > PLAN_SIZE_MAX)

@@ -167,7 +167,8 @@ static int service_filter(struct launch *l)
 
 static char **vector(const struct launch *l, struct plan_range r)
 {
-	char **v = calloc(r.count + 1u + LISTEN_VARIABLES, sizeof(*v)), *s = (char *)(uintptr_t)at(l, r);
+	char **v = calloc(r.count + 1u + LISTEN_VARIABLES, sizeof(*v)),
+	     *s = (char *)(uintptr_t)at(l, r);
 
 	for (uint32_t i = 0; v && i < r.count; i++) {
 		v[i] = s;
