@@ -36,6 +36,7 @@ struct history {
 	struct stop_req stop;  /* as it was asked for */
 	struct exit_info last; /* last.run == 0: none */
 	char boot_id[BOOT_ID_LEN + 1];
+	uint32_t ready_run; /* the newest run that said it was ready */
 };
 
 void history_init(struct history *h);

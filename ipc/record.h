@@ -42,6 +42,7 @@ enum record_type {
 	RECORD_DOWN,	      /* struct exit_info: down for good; the last status */
 	RECORD_WAITING,	      /* struct init_waiting */
 	RECORD_SNAPSHOT,      /* struct history: everything before is forgotten (compaction) */
+	RECORD_READY,	      /* none: the run's service has said that it is ready */
 };
 
 enum record_flags {

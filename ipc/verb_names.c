@@ -54,6 +54,7 @@ static const struct {
 	{CLIENT_EXITED, "client-exited"},
 	{CLIENT_PROGRESS, "client-progress"},
 	{CLIENT_TAKEOVER, "client-takeover"},
+	{CLIENT_READY, "client-ready"},
 };
 
 const char *verb_name(uint16_t id)

@@ -60,6 +60,7 @@ static const struct verb table[] = {
 	{CLIENT_EXITED, FROM_SHIM, 0, EXACT(struct exit_info)},
 	{CLIENT_PROGRESS, FROM_SHIM, 0, EXACT(struct client_progress)},
 	{CLIENT_TAKEOVER, FROM_SHIM, 0, 0, 0},
+	{CLIENT_READY, FROM_SHIM, 0, 0, 0},
 };
 
 static const struct verb *verb_find(uint16_t id)

@@ -81,6 +81,7 @@ enum verb_id {
 	CLIENT_PROGRESS,    /* struct client_progress: what a start or stop waits for */
 	CLIENT_TAKEOVER,    /* none: a new shim serves; a stdin frame without an answer counts as
 			       written */
+	CLIENT_READY,	    /* none: the service has said READY=1 (--notify) */
 };
 
 struct u32_req {

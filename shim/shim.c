@@ -80,12 +80,31 @@ void shim_started_info(const struct shim *s, struct client_started *ret)
 		memcpy(ret->text, s->launched.text, sizeof(ret->text));
 }
 
+bool shim_ready(const struct shim *s)
+{
+	return s->shared && s->shared->run && s->journal.now.ready_run == s->shared->run;
+}
+
+void shim_announce_ready(struct shim *s)
+{
+	if (s->phase == PHASE_RUNNING)
+		loop_timer_cancel(&s->progress_timer);
+	if (shim_ready(s))
+		clients_broadcast(s, CLIENT_READY, NULL, 0);
+}
+
 static void act_announce(struct shim *s)
 {
 	struct client_started started;
 
 	shim_started_info(s, &started);
 	clients_broadcast(s, CLIENT_STARTED, &started, sizeof(started));
+	if (!(s->settings.flags & SETTINGS_NOTIFY))
+		return;
+	if (shim_ready(s)) /* it was faster than the news of its start */
+		shim_announce_ready(s);
+	else
+		loop_timer_set(&s->progress_timer, PROGRESS_USEC);
 }
 
 static void act_kill(struct shim *s)
@@ -192,6 +211,7 @@ static void on_progress(struct loop_timer *t)
 
 	clients_progress(s, "%s: %s", s->settings.id,
 		s->phase == PHASE_LAUNCHING    ? "setting up the sandbox"
+		: s->phase == PHASE_RUNNING    ? "waiting for READY=1 from the service"
 		: s->phase == PHASE_STOPPING   ? "waiting for the service to stop"
 		: s->phase == PHASE_CLEAN_DOWN ? "waiting for processes to die"
 					       : "stopping");
@@ -237,6 +257,7 @@ int shim_init(struct shim *s, const char *id)
 	loop_timer_init(&s->fresh_timer, &s->loop, on_fresh_timer, s);
 	loop_timer_init(&s->progress_timer, &s->loop, on_progress, s);
 	link_init_setup(s);
+	notify_setup(s);
 	stop_setup(s);
 	retire_setup(s);
 	takeover_setup(s);

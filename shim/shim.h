@@ -13,6 +13,7 @@
 #include "shim/clients.h"
 #include "shim/journal.h"
 #include "shim/life.h"
+#include "shim/notify.h"
 #include "shim/pump.h"
 
 struct shim {
@@ -22,6 +23,7 @@ struct shim {
 	struct journal journal;
 	struct pump pump;
 	struct clients clients;
+	struct notify notify;
 	int log_dirfd;
 
 	enum life_phase phase;
@@ -77,6 +79,8 @@ int shim_init(struct shim *s, const char *id);
 void shim_event(struct shim *s, enum life_event e);
 void shim_set_phase(struct shim *s, enum life_phase phase);
 bool shim_has_init(const struct shim *s); /* ours is PID 1 (not --init none) */
+bool shim_ready(const struct shim *s);	  /* the present run has said so */
+void shim_announce_ready(struct shim *s);
 void shim_started_info(const struct shim *s, struct client_started *ret);
 
 /* shim/recover.c: where a new shim finds things */
@@ -85,6 +89,7 @@ int shim_recover(struct shim *s);
 /* shim/link_keeper.c */
 int link_keeper_sync(struct shim *s, int channel); /* takes HELLO and all held descriptors */
 int link_keeper_send(struct shim *s, uint16_t verb, const void *body, size_t len, int fd);
+void link_keeper_hold(struct shim *s, enum held_kind kind, uint64_t key, int fd);
 void link_keeper_drop(struct shim *s, enum held_kind kind, uint64_t key);
 
 /* shim/link_init.c */
