@@ -23,12 +23,15 @@
 #define SYNC_USEC    (5 * USEC_PER_MSEC)
 #define CGROUP_BYTES 8192
 
+enum sender { SENDER_STRANGE, SENDER_INSIDE, SENDER_GONE };
+
 struct datagram {
 	char text[NOTIFY_TEXT_MAX];
 	ssize_t len;
 	bool cut;
 	struct ucred from; /* its pid as we see it */
-	uint64_t sent;	   /* wall clock, usec */
+	enum sender sender;
+	uint64_t sent; /* wall clock, usec */
 	int fds[FDS_MAX];
 	unsigned nfds;
 };
@@ -94,42 +97,43 @@ static bool below(const char *path, size_t len, const char *group)
 	return len >= n && memcmp(path, group, n) == 0 && (len == n || path[n] == '/');
 }
 
-/* Every process of the container is in its group in some hierarchy. 1 yes, 0 no, -1 it is gone. */
-static int in_container(const struct shim *s, pid_t pid)
+/* Every process of the container is in its group in some hierarchy. */
+static enum sender whose(const struct shim *s, pid_t pid)
 {
 	char path[40], text[CGROUP_BYTES];
 	int r;
 
 	if (pid <= 0)
-		return 0; /* of a pid namespace beside ours */
+		return SENDER_STRANGE; /* of a pid namespace beside ours */
 	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
 	r = (int)file_read_buf(AT_FDCWD, path, text, sizeof(text));
 	if (r <= 0)
-		return r == -ENOENT || r == -ESRCH ? -1 : 0;
+		return r == -ENOENT || r == -ESRCH ? SENDER_GONE : SENDER_STRANGE;
 	for (char *line = text, *end; *line; line = end + (*end == '\n')) {
 		const char *at = strchr(line, ':');
 
 		end = line + strcspn(line, "\n");
 		at = at ? strchr(at + 1, ':') : NULL;
 		if (at && at < end && below(at + 1, (size_t)(end - at - 1), s->settings.cgroup))
-			return 1;
+			return SENDER_INSIDE;
 	}
-	return 0;
+	return SENDER_STRANGE;
 }
 
 /* The socket stands in the container alone; whoever reaches it from outside and lives is turned
  * away. A sender that is gone already (systemd-notify and its like end at once) is believed: the
  * way there was open to root of the host only. */
-static bool counts(const struct shim *s, const struct datagram *d)
+static bool counts(const struct shim *s, struct datagram *d)
 {
-	return !d->cut && in_container(s, d->from.pid) != 0;
+	d->sender = whose(s, d->from.pid);
+	return !d->cut && d->sender != SENDER_STRANGE;
 }
 
-/* No process of a run lives on in the next one, so what was sent before the last one's end is of an
- * earlier run. */
+/* No process of a run lives on in the next one. Of a sender that is gone the time tells: what was
+ * sent before the last run's end is of an earlier one. */
 static bool of_this_run(const struct shim *s, const struct datagram *d)
 {
-	return d->sent >= s->journal.now.last.real_end;
+	return d->sender == SENDER_INSIDE || d->sent >= s->journal.now.last.real_end;
 }
 
 /* What follows from it --------------------------------------------------------------------------
