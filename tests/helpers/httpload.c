@@ -40,6 +40,11 @@ static uint32_t free_slots[SLOTS], free_count;
 static uint64_t counts[KINDS], begun;
 static uint32_t *latencies;
 static size_t latency_count, latency_room;
+static struct failure {
+	enum kind kind;
+	uint64_t begin, end;
+} * failures;
+static size_t failure_count, failure_room;
 static struct sockaddr_in server;
 static int ep;
 
@@ -62,6 +67,18 @@ static void note_latency(uint64_t usec)
 	latencies[latency_count++] = (uint32_t)usec;
 }
 
+/* Told at the end: whoever reads us may not read before, and nothing here may wait for him. */
+static void note_failure(enum kind kind, uint64_t from, uint64_t to)
+{
+	if (failure_count == failure_room) {
+		failure_room = failure_room ? failure_room * 2 : 65536;
+		failures = realloc(failures, failure_room * sizeof(*failures));
+		if (!failures)
+			exit(1);
+	}
+	failures[failure_count++] = (struct failure){kind, from, to};
+}
+
 static void end(uint32_t i, enum kind kind)
 {
 	struct linger gone = {1, 0};
@@ -77,8 +94,7 @@ static void end(uint32_t i, enum kind kind)
 	if (kind == OK)
 		note_latency(t - r->begin);
 	else
-		printf("fail %s %llu %llu\n", names[kind], (unsigned long long)r->begin,
-			(unsigned long long)t);
+		note_failure(kind, r->begin, t);
 }
 
 static enum kind kind_of(int err)
@@ -182,6 +198,9 @@ static uint32_t percentile(unsigned per_mille)
 
 static void report(void)
 {
+	for (size_t i = 0; i < failure_count; i++)
+		printf("fail %s %llu %llu\n", names[failures[i].kind],
+			(unsigned long long)failures[i].begin, (unsigned long long)failures[i].end);
 	qsort(latencies, latency_count, sizeof(*latencies), compare);
 	printf("done %llu", (unsigned long long)begun);
 	for (int k = 0; k < KINDS; k++)
