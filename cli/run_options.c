@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/opt_listen.h"
 #include "cli/opt_process.h"
 #include "cli/opt_resources.h"
 #include "cli/options.h"
@@ -305,15 +306,6 @@ static int set_budget(void *ctx, const struct option *o, const char *value)
 	return 0;
 }
 
-static int set_listen(void *ctx, const struct option *o, const char *value)
-{
-	struct run *run = ctx;
-
-	if (run->listener_count == LISTEN_MAX)
-		return option_bad(o, value, "more than 64 listeners (leave some out)");
-	return listen_parse(value, &run->listeners[run->listener_count++]);
-}
-
 static int set_init(void *ctx, const struct option *o, const char *value)
 {
 	struct run *run = ctx;
@@ -390,8 +382,8 @@ static const struct option rows[] = {
 	{"cap-drop", 0, "NAME", "drop a capability, or ALL", opt_cap, AT(spec.cap_drop)},
 	{"network", 0, "host|none", "default none", set_network, 0},
 	{"listen", 0, "[NAME=]ADDR", "socket that stays open over restarts: 80, unix:/run/x.sock",
-		set_listen, 0},
-	{"notify", 0, NULL, "the service says when it is ready (READY=1)", option_flag, AT(notify)},
+		opt_listen, 0},
+	{"notify", 0, NULL, "the service says when it is ready (READY=1)", opt_notify, 0},
 	{"userns", 0, "auto|ID:COUNT", "own user ids; auto is 100000:65536", set_userns, 0},
 	{"restart", 0, "POLICY", "no, on-failure[:N], always, unless-stopped", set_restart, 0},
 	{"restart-mode", 0, "MODE", "auto, in-place, fresh (new sandbox)", set_mode, 0},
@@ -529,8 +521,6 @@ static void settings_fill(struct run *run)
 	s->flags |= run->tty ? SETTINGS_TTY : 0;
 	s->flags |= run->interactive ? SETTINGS_STDIN : 0;
 	s->flags |= run->remove ? SETTINGS_AUTO_REMOVE : 0;
-	s->flags |= run->listener_count ? SETTINGS_LISTEN : 0;
-	s->flags |= run->notify ? SETTINGS_NOTIFY : 0;
 	s->flags |= run->spec.userns ? SETTINGS_ROOTFS_IDMAP : 0;
 	s->flags |= !run->spec.bundle && !run->spec.rootfs ? SETTINGS_HOST_ROOT : 0;
 	if (run->cgroup)
@@ -561,8 +551,7 @@ int run_parse(struct run *run, int argc, char **argv)
 	if (run->spec.bundle && strlen(run->spec.bundle) >= sizeof(run->settings.bundle))
 		return usage("--bundle: longer than 511 bytes");
 	settings_fill(run);
-	r = run->notify ? spec_env_add(&run->spec, "NOTIFY_SOCKET=" NOTIFY_SOCKET) : 0;
-	return r < 0 ? r : RUN_OK;
+	return RUN_OK;
 }
 
 bool run_degrade(struct run *run, const struct cghier *h)
