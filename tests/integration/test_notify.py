@@ -320,3 +320,34 @@ def test_hostile_notifications(hf):
 def test_without_the_option_there_is_no_socket(hf):
     out = hf.shell(script="echo [$NOTIFY_SOCKET]; ls -d /run/holdfast 2>/dev/null || echo none")
     assert out.split() == ["[]", "none"]
+
+
+def test_as_many_as_there_may_be(hf):
+    """64 listeners and 64 stored descriptors go through every hand: init's, a new keeper's, a fresh
+    start's."""
+    script = ("n = len(passed())\nsay(f'passed {n}')\n"
+              "if n == 64:\n"
+              " for i in range(64): notify('FDSTORE=1\\nFDNAME=' + 'n' * 250 + str(i), memory(str(i)))\n"
+              " barrier()\n"
+              "else:\n"
+              " assert [os.pread(3 + 64 + i, 9, 0) for i in range(64)] == "
+              "[str(i).encode() for i in range(64)]\n"
+              " assert passed()[127][0] == 'n' * 250 + '63' and passed()[63][0] == 'l63'\n"
+              "say('good')\nnotify('READY=1')\ntime.sleep(1000)")
+    listeners = [x for n in range(64) for x in ("--listen", f"l{n}=unix:@{hf.base}-{n}")]
+    c = hf.start("--notify", *listeners, *RESTART, *python(script))
+    kill_service(c)
+    rig.eventually(lambda: c.lines().count("good") == 2, 20)
+    for who in ("keeper", "shim", "init", "keeper", "init"):
+        victim = getattr(c, who)
+        os.kill(victim, signal.SIGKILL)
+        rig.eventually(lambda: getattr(c, who) not in (None, victim), what=f"another {who}")
+        rig.eventually(lambda: c.shim and c.keeper)
+    service = c.wait_service()
+    c.wait_line("good")
+    os.kill(service, signal.SIGKILL)
+    c.wait_service(other_than=service)
+    rig.eventually(lambda: c.lines()[-1] == "good", 20)
+    assert set(c.lines()) == {"passed 64", "passed 128", "good"}
+    assert c.lines().count("passed 64") == 1
+    c.rm("-f")
