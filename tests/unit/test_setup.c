@@ -1,4 +1,4 @@
-/* sources: cli/options.c cli/run_options.c cli/caps.c cli/spec.c cli/term.c ipc */
+/* sources: cli/options.c cli/run_options.c cli/opt_listen.c cli/caps.c cli/spec.c cli/term.c ipc */
 /* sources: cli/opt_process.c cli/opt_resources.c cli/envfile.c cli/cpulist.c cli/devices.c */
 /* The options about resources and the process: what a command line leaves in the spec. */
 #include "tests/unit/unit.h"
