@@ -144,6 +144,7 @@ static const char *step_name(uint32_t step)
 		[SPAWN_NO_NEW_PRIVS] = "set no_new_privs of",
 		[SPAWN_SECCOMP] = "install the seccomp filter of",
 		[SPAWN_EXEC] = "exec",
+		[SPAWN_PASS] = "listeners",
 	};
 
 	return step < array_size(names) && names[step] ? names[step] : "start";

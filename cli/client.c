@@ -184,6 +184,18 @@ int client_started(struct client *c, struct packet *p)
 	return r;
 }
 
+int client_ready(struct client *c, struct packet *p)
+{
+	int r = CLIENT_DONE;
+
+	while (r == CLIENT_DONE) {
+		r = client_recv(c, p, 0);
+		if (r == CLIENT_DONE && (p->h.verb == CLIENT_READY || p->h.verb == CLIENT_EXITED))
+			break;
+	}
+	return r;
+}
+
 int client_wait(struct client *c, struct exit_info *ret)
 {
 	struct packet p;

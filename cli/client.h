@@ -45,6 +45,10 @@ int client_ask(struct client *c, uint16_t verb, const void *body, size_t len);
  * CLIENT_EXITED in p. The shim tells that to every client at once, so there is no tag to match. */
 int client_started(struct client *c, struct packet *p);
 
+/* Until the service says READY=1, or it is all over: CLIENT_READY or CLIENT_EXITED is in p. An
+ * outcome, or a fault. */
+int client_ready(struct client *c, struct packet *p);
+
 /* CLIENT_WAIT until the container is down for good. */
 int client_wait(struct client *c, struct exit_info *ret);
 

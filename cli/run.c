@@ -63,6 +63,8 @@ static int populate(struct state *s, struct run *run, const char *config, bool s
 	if (r == 0)
 		r = files_write(&run->files, &run->spec, settings, s->dirfd);
 	if (r == 0)
+		r = listen_write(s->dirfd, run->listeners, run->listener_count);
+	if (r == 0)
 		r = settings_write(s->dirfd, settings);
 	if (r < 0 || !supervised)
 		return r < 0 ? r : 0;
@@ -101,12 +103,28 @@ static void undo(struct client *c, struct state *s)
 		keeper_group_discard(s->id);
 }
 
-/* -d: until the service runs, or does not. */
-static int start_detached(struct client *c, const struct state *s, const char *command)
+static int supervisor_lost(const struct state *s)
+{
+	complain("the supervisor of \"%s\" is gone (its log: %s/local/%s/shim.log)", s->id,
+		state_root(), s->id);
+	return CLI_BROKEN;
+}
+
+static int ended(struct client *c, const struct packet *p, const char *command)
+{
+	struct exit_info exit;
+
+	memcpy(&exit, p->body, sizeof(exit));
+	if (attach_removes(&exit))
+		client_remove(c, true);
+	return attach_ended(&exit, command);
+}
+
+/* -d: until the service runs (and, with --notify, says so), or does not. */
+static int start_detached(struct client *c, const struct state *s, const char *command, bool notify)
 {
 	struct client_started started;
 	struct launch_result failed;
-	struct exit_info exit;
 	struct packet p;
 	int r = client_send(c, CLIENT_START, NULL, 0);
 
@@ -118,24 +136,24 @@ static int start_detached(struct client *c, const struct state *s, const char *c
 	r = client_started(c, &p);
 	if (r < 0)
 		return give_up(CLI_BROKEN);
-	if (r == CLIENT_GONE) {
-		complain("the supervisor of \"%s\" is gone (its log: %s/local/%s/shim.log)", s->id,
-			state_root(), s->id);
-		return CLI_BROKEN;
-	}
+	if (r == CLIENT_GONE)
+		return supervisor_lost(s);
 	if (p.h.verb == CLIENT_FAILED) {
 		memcpy(&failed, p.body, sizeof(failed));
 		client_remove(c, true); /* it does so by itself: this waits for it */
 		return attach_failed(&failed);
 	}
-	if (p.h.verb == CLIENT_EXITED) {
-		memcpy(&exit, p.body, sizeof(exit));
-		if (attach_removes(&exit))
-			client_remove(c, true);
-		return attach_ended(&exit, command);
-	}
+	if (p.h.verb == CLIENT_EXITED)
+		return ended(c, &p, command);
 	memcpy(&started, p.body, sizeof(started));
 	attach_warnings(&started);
+	r = notify ? client_ready(c, &p) : CLIENT_DONE;
+	if (r < 0)
+		return give_up(CLI_BROKEN);
+	if (r == CLIENT_GONE)
+		return supervisor_lost(s);
+	if (p.h.verb == CLIENT_EXITED)
+		return ended(c, &p, command);
 	printf("%s\n", s->id);
 	return CLI_OK;
 }
@@ -167,7 +185,7 @@ static int start(const struct run *run, struct state *s)
 	else if (run->detach && attach_interrupted())
 		status = ATTACH_NOT_STARTED;
 	else
-		status = run->detach ? start_detached(&c, s, conf.command)
+		status = run->detach ? start_detached(&c, s, conf.command, run->notify)
 				     : attach_run(&c, s, &conf);
 	if (status == ATTACH_NOT_STARTED) {
 		undo(&c, s);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/opt_files.h"
+#include "cli/opt_listen.h"
 #include "cli/opt_logs.h"
 #include "cli/opt_mounts.h"
 #include "cli/opt_process.h"
@@ -294,6 +295,9 @@ static const struct option rows[] = {
 	{"cap-add", 0, "NAME", "add a capability, or ALL", opt_cap, AT(spec.cap_add)},
 	{"cap-drop", 0, "NAME", "drop a capability, or ALL", opt_cap, AT(spec.cap_drop)},
 	{"network", 0, "host|none", "default none", set_network, 0},
+	{"listen", 0, "[NAME=]ADDR", "socket that stays open over restarts: 80, unix:/run/x.sock",
+		opt_listen, 0},
+	{"notify", 0, NULL, "the service says when it is ready (READY=1)", opt_notify, 0},
 	{"userns", 0, "auto|ID:COUNT", "own user ids; auto is 100000:65536", set_userns, 0},
 	{"restart", 0, "POLICY", "no, on-failure[:N], always, unless-stopped", set_restart, 0},
 	{"restart-mode", 0, "MODE", "auto, in-place, fresh (new sandbox)", set_mode, 0},

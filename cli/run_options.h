@@ -4,6 +4,7 @@
 #include "cli/files.h"
 #include "cli/spec.h"
 #include "ipc/cghier.h"
+#include "ipc/listen.h"
 #include "ipc/settings.h"
 
 struct run {
@@ -17,7 +18,10 @@ struct run {
 	const char *knob;	 /* the last --restart-* option, NULL: none */
 	const char *oom;	 /* as the user wrote it, NULL: not */
 	bool detach, tty, interactive, remove;
-	bool create;  /* `create`: set by the caller */
+	bool create; /* `create`: set by the caller */
+	bool notify;
+	struct listen_addr listeners[LISTEN_MAX];
+	unsigned listener_count;
 	bool restart; /* --restart was given */
 	bool retries; /* the budget is that of --restart on-failure:N */
 };

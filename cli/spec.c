@@ -19,6 +19,16 @@ int spec_list_add(struct spec_list *list, const void *item, size_t size)
 	return 0;
 }
 
+int spec_env_add(struct spec *spec, const char *pair)
+{
+	char *copy = strdup(pair);
+	int r = copy ? spec_list_add(&spec->env, &copy, sizeof(copy)) : fault(-ENOMEM, "options");
+
+	if (r < 0)
+		free(copy);
+	return r;
+}
+
 bool spec_cgroup_ok(const char *path)
 {
 	size_t len = strlen(path);

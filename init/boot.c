@@ -54,7 +54,8 @@ static int take_descriptors(struct pid1 *p)
 			p->have |= 1u << fd;
 	if ((p->have & need) != need)
 		return refuse(missing, -EBADF);
-	syscall(SYS_close_range, PLAN_FD_LIMIT, ~0u, 0);
+	syscall(SYS_close_range, PLAN_FD_LIMIT, PLAN_FD_PASSED - 1, 0);
+	syscall(SYS_close_range, PLAN_PASSED_LIMIT, ~0u, 0);
 	syscall(SYS_close_range, PLAN_FD_CHANNEL, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
 	return 0;
 }
@@ -82,6 +83,8 @@ static bool plan_sound(const struct plan *m)
 		{m->filter, sizeof(struct sock_filter), false},
 		{m->tmpfs, 1, false},
 		{m->tmpfs_dev, sizeof(uint64_t), false},
+		{m->passed, 1, false},
+		{m->passed_key, sizeof(uint64_t), false},
 	};
 
 	for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
@@ -90,7 +93,8 @@ static bool plan_sound(const struct plan *m)
 		if (empty ? ranges[i].some : !plan_range(m, ranges[i].range, ranges[i].elem))
 			return false;
 	}
-	return m->cwd.count == 1 && m->tmpfs.count == m->tmpfs_dev.count;
+	return m->cwd.count == 1 && m->tmpfs.count == m->tmpfs_dev.count &&
+	       m->passed.count == m->passed_key.count && m->passed.count <= PLAN_PASSED_MAX;
 }
 
 static int check_plan(struct pid1 *p, const struct plan *m, uint64_t size)
@@ -104,6 +108,8 @@ static int check_plan(struct pid1 *p, const struct plan *m, uint64_t size)
 	if (m->stop_signal < 1 || m->stop_signal > SIGNALS)
 		return refuse("plan: no such stop signal", -EINVAL);
 	p->plan = *m;
+	if (kept_boot(&p->kept, m) < 0)
+		return refuse("plan: a listener or stored descriptor is missing", -EBADF);
 	return 0;
 }
 

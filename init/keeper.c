@@ -280,6 +280,21 @@ static int start_launch(int channel, int init_end)
 		"holdfast-launch", keeper.id, fds, sizeof(fds) / sizeof(fds[0]));
 }
 
+/* What the service gets waits in the channel before launch reads its first packet. */
+static int tell_launch(int channel)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < STORE_MAX; i++) {
+		const struct store_slot *s = &keeper.store.slots[i];
+
+		if (s->name.kind == HELD_LISTEN || s->name.kind == HELD_STORED)
+			r = channel_send(
+				channel, KEEPER_HELD, 0, &s->name, sizeof(s->name), &s->fd, 1);
+	}
+	return r == 0 ? channel_send(channel, KEEPER_HELD_END, 0, 0, 0, 0, 0) : r;
+}
+
 static void begin_launch(struct launch_req req)
 {
 	int channel[2] = {-1, -1}, init[2] = {-1, -1}, r = 0;
@@ -289,6 +304,8 @@ static void begin_launch(struct launch_req req)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) < 0 ||
 		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, init) < 0)
 		r = -errno;
+	if (r == 0)
+		r = tell_launch(channel[0]);
 	if (r == 0)
 		r = start_launch(channel[1], init[1]);
 	if (r == 0) {

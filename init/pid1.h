@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "init/clean.h"
+#include "init/kept.h"
 #include "init/output.h"
 #include "init/run.h"
 #include "ipc/plan.h"
@@ -41,6 +42,7 @@ struct pid1 {
 	struct output output;
 	struct clean clean;
 	uint32_t oom_looks;
+	struct kept kept; /* last: its table is large, and untouched unless it is used */
 };
 
 static inline bool pid1_has(const struct pid1 *p, enum plan_fd fd)

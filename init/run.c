@@ -79,7 +79,7 @@ void run_start(struct pid1 *p)
 		start_failed(p, step, errno);
 		return;
 	}
-	err = spawn_service(&p->plan, stdio, &r->child);
+	err = spawn_service(&p->plan, &p->kept, stdio, &r->child);
 	output_spawned(&p->output);
 	if (err < 0) {
 		start_failed(p, SPAWN_FORK, -err);

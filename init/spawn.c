@@ -13,16 +13,18 @@
 #include <sys/wait.h>
 
 #include "init/exec.h"
+#include "init/kept.h"
 #include "init/sys.h"
 #include "ipc/exec_search.h"
 #include "ipc/shared.h"
 
 struct child {
 	const struct plan *plan; /* the whole of it, mapped by the child itself */
+	const struct kept *kept;
 	const int *stdio;
-	int result;
+	int result; /* write end of the pipe that says what failed */
 	bool moved; /* chdir succeeded */
-	char **argv;
+	char **argv, **envp;
 };
 
 static int step_session(struct child *c)
@@ -46,6 +48,17 @@ static int step_stdio(struct child *c)
 			return -errno;
 	umask(c->plan->umask & 0777);
 	return 0;
+}
+
+/* Before the limits, of which one is that of descriptors. The pipe goes above all of them. */
+static int step_kept(struct child *c)
+{
+	int first = KEPT_FIRST + (int)kept_count(c->kept);
+
+	if (first == KEPT_FIRST)
+		return 0;
+	c->result = fcntl(c->result, F_DUPFD_CLOEXEC, first);
+	return c->result < 0 ? -errno : kept_place(c->kept);
 }
 
 static int step_rlimits(struct child *c)
@@ -173,7 +186,8 @@ static int step_seccomp(struct child *c)
 {
 	const struct plan_range *f = &c->plan->filter;
 
-	syscall(SYS_close_range, 3, ~0u, 4 /* CLOSE_RANGE_CLOEXEC: the result pipe must stay */);
+	/* CLOSE_RANGE_CLOEXEC: the result pipe must stay */
+	syscall(SYS_close_range, KEPT_FIRST + kept_count(c->kept), ~0u, 4);
 	sys_sigmask(0);
 	if (f->count == 0 || c->plan->flags & PLAN_FILTER_ONCE)
 		return 0;
@@ -196,15 +210,16 @@ static char **point_to(char **at, const struct plan *plan, struct plan_range str
  * filter, which may forbid mmap. */
 static int step_strings(struct child *c)
 {
-	size_t n = (size_t)c->plan->argv.count + c->plan->envp.count + 2;
-	char **at = mmap(
-		NULL, n * sizeof(*at), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t n = (size_t)c->plan->argv.count + c->plan->envp.count + 2 + KEPT_VARIABLES;
+	size_t size = n * sizeof(char *) + kept_env_size(c->kept, c->plan);
+	char **at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (at == MAP_FAILED)
 		return -errno;
 	c->argv = at;
-	at = point_to(at, c->plan, c->plan->argv);
-	point_to(at, c->plan, c->plan->envp);
+	c->envp = point_to(at, c->plan, c->plan->argv);
+	point_to(c->envp, c->plan, c->plan->envp);
+	kept_env(c->kept, c->plan, c->envp, (char *)(at + n));
 	return 0;
 }
 
@@ -216,6 +231,7 @@ static const struct {
 	{SPAWN_SESSION, step_session},
 	{SPAWN_TTY, step_tty},
 	{SPAWN_STDIO, step_stdio},
+	{SPAWN_PASS, step_kept},
 	{SPAWN_RLIMIT, step_rlimits},
 	{SPAWN_CWD, step_cwd_early},
 	{SPAWN_GROUPS, step_groups}, /* before the ids: takes CAP_SETGID */
@@ -236,13 +252,14 @@ static struct spawn_failure child_run(struct child *c, size_t size)
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
 		if ((r = steps[i].take(c)) < 0)
 			return (struct spawn_failure){steps[i].step, -r};
-	r = exec_search(c->argv, c->argv + c->plan->argv.count + 1);
+	r = exec_search(c->argv, c->envp);
 	return (struct spawn_failure){SPAWN_EXEC, -r};
 }
 
-int spawn_service(const struct plan *plan, const int stdio[3], struct spawned *ret)
+int spawn_service(
+	const struct plan *plan, const struct kept *kept, const int stdio[3], struct spawned *ret)
 {
-	struct child c = {.stdio = stdio};
+	struct child c = {.kept = kept, .stdio = stdio};
 	struct spawn_failure failure;
 	int pipe[2];
 
@@ -250,9 +267,10 @@ int spawn_service(const struct plan *plan, const int stdio[3], struct spawned *r
 		return -errno;
 	ret->pid = sys_fork(&ret->pidfd);
 	if (ret->pid == 0) {
+		c.result = pipe[1];
 		failure = child_run(&c, plan->size);
 		/* 8 bytes into an empty pipe neither block nor come in parts. */
-		if (write(pipe[1], &failure, sizeof(failure)) < 0)
+		if (write(c.result, &failure, sizeof(failure)) < 0)
 			_exit(126);
 		_exit(exec_failure_code(-failure.errnum));
 	}

@@ -8,6 +8,8 @@
 
 #include "ipc/plan.h"
 
+struct kept;
+
 struct spawn_failure {
 	uint32_t step; /* enum spawn_step; 0: none */
 	int32_t errnum;
@@ -19,8 +21,10 @@ struct spawned {
 	int result; /* reads struct spawn_failure, or end of file once exec has succeeded */
 };
 
-/* stdio: the child's 0, 1, 2, which stay the caller's. 0, or -errno with nothing left behind. */
-int spawn_service(const struct plan *plan, const int stdio[3], struct spawned *ret);
+/* stdio: the child's 0, 1, 2, kept: its 3 and on; all stay the caller's. 0, or -errno with nothing
+ * left behind. */
+int spawn_service(
+	const struct plan *plan, const struct kept *kept, const int stdio[3], struct spawned *ret);
 
 /* Runs f in a forked child whose exit status is f's result. Its pid or -errno. */
 pid_t spawn_helper(int (*f)(const struct plan *plan), const struct plan *plan);

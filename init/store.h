@@ -7,7 +7,7 @@
 #include "ipc/verbs.h"
 
 #define STORE_CONNS_MAX 128 /* clients of one container at a time; more wait in the backlog */
-#define STORE_MAX	(STORE_CONNS_MAX + 24)
+#define STORE_MAX	(STORE_CONNS_MAX + 24 + PLAN_PASSED_MAX)
 
 struct store_slot {
 	struct held name;      /* name.kind == 0: free */

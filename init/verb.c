@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdbool.h>
 
+#include "init/kept.h"
 #include "init/pid1.h"
 #include "init/relay.h"
 #include "init/report.h"
@@ -17,6 +18,7 @@ union request {
 	struct stop_req stop;
 	struct u32_req u32;
 	struct u64_req u64;
+	struct store_req store;
 };
 
 static int on_start(struct pid1 *p, const union request *q)
@@ -103,21 +105,36 @@ static int on_ready(struct pid1 *p, const union request *q)
 	return 0;
 }
 
+static int on_unstore(struct pid1 *p, const union request *q)
+{
+	kept_drop(&p->kept, q->u64.value);
+	return 0;
+}
+
+/* Takes over fd. */
+static int on_store(struct pid1 *p, const union request *q, int fd)
+{
+	return fd < 0 ? -EBADMSG : kept_put(&p->kept, q->store.key, fd, q->store.name);
+}
+
 static const struct {
 	uint16_t verb;
 	uint16_t size;
 	bool answered;
 	int (*handle)(struct pid1 *p, const union request *q);
+	int (*handle_fd)(struct pid1 *p, const union request *q, int fd); /* instead */
 } table[] = {
-	{INIT_START, 0, true, on_start},
-	{INIT_SIGNAL, sizeof(struct signal_req), true, on_signal},
-	{INIT_STOP, sizeof(struct stop_req), true, on_stop},
-	{INIT_RESTART, sizeof(struct stop_req), true, on_restart},
-	{INIT_HOLD, sizeof(struct u32_req), true, on_hold},
-	{INIT_ACK, sizeof(struct u64_req), false, on_ack},
-	{INIT_DRAINED, sizeof(struct u32_req), false, on_drained},
-	{INIT_SYNC, 0, true, on_sync},
-	{INIT_READY, 0, false, on_ready},
+	{INIT_START, 0, true, on_start, NULL},
+	{INIT_SIGNAL, sizeof(struct signal_req), true, on_signal, NULL},
+	{INIT_STOP, sizeof(struct stop_req), true, on_stop, NULL},
+	{INIT_RESTART, sizeof(struct stop_req), true, on_restart, NULL},
+	{INIT_HOLD, sizeof(struct u32_req), true, on_hold, NULL},
+	{INIT_ACK, sizeof(struct u64_req), false, on_ack, NULL},
+	{INIT_DRAINED, sizeof(struct u32_req), false, on_drained, NULL},
+	{INIT_SYNC, 0, true, on_sync, NULL},
+	{INIT_READY, 0, false, on_ready, NULL},
+	{INIT_STORE, sizeof(struct store_req), true, NULL, on_store},
+	{INIT_UNSTORE, sizeof(struct u64_req), true, on_unstore, NULL},
 };
 
 /* What was done for this request before; NULL: nothing. */
@@ -151,6 +168,8 @@ static const char *explain(int err)
 		return "the container was told to stop";
 	case -EALREADY:
 		return "the service was started before";
+	case -ENOSPC:
+		return "too many descriptors are stored";
 	case -EPERM:
 		return "not in a pid namespace of its own: a signal to all could hit others";
 	default:
@@ -158,7 +177,14 @@ static const char *explain(int err)
 	}
 }
 
-static void take(struct pid1 *p, const struct packet *q)
+static int handle(struct pid1 *p, size_t i, struct packet *q)
+{
+	if (table[i].handle)
+		return table[i].handle(p, (const void *)q->body);
+	return table[i].handle_fd(p, (const void *)q->body, packet_take_fd(q, 0));
+}
+
+static void take(struct pid1 *p, struct packet *q)
 {
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		const struct once *before = done_before(p, q->h.tag);
@@ -169,7 +195,7 @@ static void take(struct pid1 *p, const struct packet *q)
 		if (before) {
 			r = before->err;
 		} else if (q->h.len >= table[i].size) {
-			r = table[i].handle(p, (const void *)q->body);
+			r = handle(p, i, q);
 			note_done(p, q->h.tag, r);
 		}
 		if (table[i].answered || r == -EBADMSG)

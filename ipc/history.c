@@ -145,12 +145,17 @@ static void on_snapshot(struct history *h, const struct record *r)
 	struct history was;
 
 	body_into(r, &was);
-	if (r->body_len < sizeof(was) || (unsigned)was.state >= LIFE_STATES)
+	if (r->body_len < offsetof(struct history, ready_run) || (unsigned)was.state >= LIFE_STATES)
 		return;
 	*h = was;
 	h->seq = r->seq;
 	h->cgroup[sizeof(h->cgroup) - 1] = '\0';
 	h->boot_id[BOOT_ID_LEN] = '\0';
+}
+
+static void on_ready(struct history *h, const struct record *r)
+{
+	h->ready_run = r->run;
 }
 
 static void on_note(struct history *h, const struct record *r)
@@ -175,6 +180,7 @@ static void (*const handlers[])(struct history *h, const struct record *r) = {
 	[RECORD_WAITING] = on_note,
 	[RECORD_SNAPSHOT] = on_snapshot,
 	[RECORD_OPENED] = on_opened,
+	[RECORD_READY] = on_ready,
 };
 
 void history_apply(struct history *h, const struct record *r)

@@ -40,6 +40,7 @@ struct history {
 	bool up_once;	 /* the service ran since it was created or opened */
 	bool restarting; /* the restart verb ends this run; another follows whatever the policy says
 			  */
+	uint32_t ready_run; /* the newest run that said it was ready */
 };
 
 void history_init(struct history *h);

@@ -31,6 +31,16 @@ enum plan_fd {
 	PLAN_FD_LIMIT,	   /* first number that is not ours */
 };
 
+/* From here on what the service itself is given: listeners, then stored descriptors, as many as
+ * plan.passed says, in its order. Far up, so that the service's numbers (3, 4, ...) and ours never
+ * meet on the way. */
+#define PLAN_FD_PASSED	  100
+#define PLAN_LISTEN_MAX	  64u
+#define PLAN_STORED_MAX	  64u
+#define PLAN_PASSED_MAX	  (PLAN_LISTEN_MAX + PLAN_STORED_MAX)
+#define PLAN_PASSED_LIMIT (PLAN_FD_PASSED + (int)PLAN_PASSED_MAX)
+#define PLAN_NAME_MAX	  255u /* bytes of a descriptor's name in LISTEN_FDNAMES */
+
 enum plan_flags {
 	PLAN_TTY = 1u << 0,
 	PLAN_NO_NEW_PRIVS = 1u << 1,
@@ -89,7 +99,9 @@ struct plan {
 	struct plan_range
 		tmpfs; /* strings: where file systems of ours stand that a run may fill (tmpfs,
 			* message queues), as launch found them in the finished sandbox */
-	struct plan_range tmpfs_dev; /* uint64_t: st_dev of each of them, same order */
+	struct plan_range tmpfs_dev;  /* uint64_t: st_dev of each of them, same order */
+	struct plan_range passed;     /* strings: names of PLAN_FD_PASSED and what follows */
+	struct plan_range passed_key; /* uint64_t: 0 for a listener, else HELD_STORED's key */
 };
 
 /* The range's first byte, or NULL when it does not lie inside the plan or does not hold count

@@ -20,6 +20,7 @@ static const char *const names[] = {
 	[RECORD_WAITING] = "waiting",
 	[RECORD_SNAPSHOT] = "snapshot",
 	[RECORD_OPENED] = "opened",
+	[RECORD_READY] = "ready",
 };
 
 /* CRC-32C, bit by bit: records are few and small, a table would cost the shim a page. */

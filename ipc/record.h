@@ -42,7 +42,8 @@ enum record_type {
 	RECORD_DOWN,	      /* struct exit_info: down for good; the last status */
 	RECORD_WAITING,	      /* struct init_waiting */
 	RECORD_SNAPSHOT,      /* struct history: everything before is forgotten (compaction) */
-	RECORD_OPENED = 18,   /* none: `start` asks for a life anew, whatever was before */
+	RECORD_READY,	      /* none: the run's service has said that it is ready */
+	RECORD_OPENED,	      /* none: `start` asks for a life anew, whatever was before */
 };
 
 enum record_flags {

@@ -11,6 +11,10 @@
 #define SETTINGS_MAGIC	 0x73746573666864ULL /* "dhfsets" */
 #define SETTINGS_VERSION 1
 
+/* In the container, with SETTINGS_NOTIFY. */
+#define NOTIFY_PLACE  "/run/holdfast"
+#define NOTIFY_SOCKET NOTIFY_PLACE "/notify"
+
 #define ID_MAX	  76 /* bytes; containerd's grammar */
 #define REALM_MAX 48
 
@@ -24,6 +28,8 @@ enum settings_flags {
 	SETTINGS_ROOTFS_IDMAP = 1u << 6,    /* with a user namespace: show the rootfs id-mapped */
 	SETTINGS_MERGE_OUTPUT = 1u << 20,   /* stdout and stderr are one pipe */
 	SETTINGS_HOST_FILES = 1u << 7, /* --host-files all: nothing of the host root is masked */
+	SETTINGS_NOTIFY = 1u << 16,    /* --notify: the service says when it is ready */
+	SETTINGS_LISTEN = 1u << 17,    /* the state directory has a list of listeners */
 };
 
 enum log_full { LOG_FULL_DROP, LOG_FULL_BLOCK };

@@ -89,6 +89,7 @@ enum spawn_step {
 	SPAWN_NO_NEW_PRIVS,
 	SPAWN_SECCOMP,
 	SPAWN_EXEC,
+	SPAWN_PASS, /* listeners and stored descriptors */
 };
 
 /* A request whose effect must not come twice (a signal, a restart), by its tag, and what was

@@ -14,6 +14,8 @@ static const struct {
 	{INIT_DRAINED, "init-drained"},
 	{INIT_SYNC, "init-sync"},
 	{INIT_READY, "init-ready"},
+	{INIT_STORE, "init-store"},
+	{INIT_UNSTORE, "init-unstore"},
 	{INIT_HELLO, "init-hello"},
 	{INIT_REPLY, "init-reply"},
 	{INIT_PIPES, "init-pipes"},
@@ -52,6 +54,7 @@ static const struct {
 	{CLIENT_EXITED, "client-exited"},
 	{CLIENT_PROGRESS, "client-progress"},
 	{CLIENT_TAKEOVER, "client-takeover"},
+	{CLIENT_READY, "client-ready"},
 };
 
 const char *verb_name(uint16_t id)

@@ -13,6 +13,8 @@ static const struct verb table[] = {
 	{INIT_DRAINED, FROM_SHIM, 0, EXACT(struct u32_req)},
 	{INIT_SYNC, FROM_SHIM, 0, 0, 0},
 	{INIT_READY, FROM_SHIM, 0, 0, 0},
+	{INIT_STORE, FROM_SHIM, 1, EXACT(struct store_req)},
+	{INIT_UNSTORE, FROM_SHIM, 0, EXACT(struct u64_req)},
 
 	{INIT_HELLO, FROM_INIT, 0, EXACT(struct init_hello)},
 	{INIT_REPLY, FROM_INIT, 0, EXACT(struct reply)},
@@ -58,6 +60,7 @@ static const struct verb table[] = {
 	{CLIENT_EXITED, FROM_SHIM, 0, EXACT(struct exit_info)},
 	{CLIENT_PROGRESS, FROM_SHIM, 0, EXACT(struct client_progress)},
 	{CLIENT_TAKEOVER, FROM_SHIM, 0, 0, 0},
+	{CLIENT_READY, FROM_SHIM, 0, 0, 0},
 };
 
 static const struct verb *verb_find(uint16_t id)

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "ipc/channel.h"
+#include "ipc/plan.h"
 #include "ipc/shared.h"
 
 enum verb_id {
@@ -24,6 +25,8 @@ enum verb_id {
 	INIT_DRAINED,	  /* struct u32_req: output of runs up to this one is drained; no answer */
 	INIT_SYNC,	  /* none: a new shim; init sends HELLO, undrained PIPES, STARTED again */
 	INIT_READY,	  /* none: the service said it is ready; the run is healthy; no answer */
+	INIT_STORE,	  /* struct store_req + 1 fd: pass it to each further run */
+	INIT_UNSTORE,	  /* struct u64_req: key; close it */
 
 	/* init -> shim. Doorbells: what they tell stands in the shared memory too. */
 	INIT_HELLO = 200, /* struct init_hello */
@@ -45,10 +48,11 @@ enum verb_id {
 
 	/* keeper -> shim */
 	KEEPER_HELLO = 400, /* struct keeper_hello; first packet of every shim */
-	KEEPER_HELD,	    /* struct held + 1 fd: a descriptor kept for the shim */
-	KEEPER_HELD_END,    /* none: all of them were sent */
-	KEEPER_CONN,	    /* struct held_conn + 1 fd: a new client (kept as HELD_CONN) */
-	KEEPER_LAUNCHED,    /* struct launch_result: the fds came before, as KEEPER_HELD */
+	KEEPER_HELD, /* struct held + 1 fd: a descriptor kept for the shim; launch is told of those
+			that the service gets */
+	KEEPER_HELD_END, /* none: all of them were sent */
+	KEEPER_CONN,	 /* struct held_conn + 1 fd: a new client (kept as HELD_CONN) */
+	KEEPER_LAUNCHED, /* struct launch_result: the fds came before, as KEEPER_HELD */
 	KEEPER_REAPED, /* struct reaped: a child ended; repeated to each shim until acknowledged */
 
 	/* launch -> keeper */
@@ -77,6 +81,7 @@ enum verb_id {
 	CLIENT_PROGRESS,    /* struct client_progress: what a start or stop waits for */
 	CLIENT_TAKEOVER,    /* none: a new shim serves; a stdin frame without an answer counts as
 			       written */
+	CLIENT_READY,	    /* none: the service has said READY=1 (--notify) */
 };
 
 struct u32_req {
@@ -131,6 +136,11 @@ struct init_waiting {
 	uint64_t since_usec; /* how long already */
 };
 
+struct store_req {
+	uint64_t key; /* from 1; one that is there already is left alone */
+	char name[PLAN_NAME_MAX + 1];
+};
+
 /* Names of held descriptors: a kind and a key (run number, connection id; else 0). */
 enum held_kind {
 	HELD_LISTENER = 1, /* control socket */
@@ -144,6 +154,9 @@ enum held_kind {
 	HELD_CONN,	   /* key: connection id */
 	HELD_TTY_PIPE_RD,  /* what has left the terminal and not yet reached the log */
 	HELD_TTY_PIPE_WR,
+	HELD_LISTEN, /* key: index in the list of listeners */
+	HELD_NOTIFY, /* where the service's notifications arrive */
+	HELD_STORED, /* key: ipc/stored.h */
 	HELD_KINDS,
 };
 

@@ -99,6 +99,8 @@ static void on_start(struct client *c, const struct packet *p)
 	if (s->phase == PHASE_RUNNING) {
 		shim_started_info(s, &started);
 		client_send(c, CLIENT_STARTED, p->h.tag, &started, sizeof(started));
+		if (shim_ready(s))
+			client_send(c, CLIENT_READY, p->h.tag, NULL, 0);
 		return;
 	}
 	shim_event(s, LIFE_ON_START); /* the answer is for everybody */

@@ -231,7 +231,8 @@ static void apply_policy(struct shim *s, struct policy_state *state, struct exit
 		.code = e->flags & EXIT_UNKNOWN ? 125 : e->code,
 		.signal = e->signal,
 		.oom = e->flags & EXIT_OOM_SEEN,
-		.healthy = e->boot_start && e->boot_end - e->boot_start >= conf->healthy_usec,
+		.healthy = s->journal.now.ready_run == e->run ||
+			   (e->boot_start && e->boot_end - e->boot_start >= conf->healthy_usec),
 		.now_usec = now_mono(),
 	};
 	struct policy_verdict v;

@@ -84,17 +84,11 @@ static void on_reply(struct shim *s, struct packet *p)
 		s->stop_tag = 0;
 		loop_timer_cancel(&s->stop_timer);
 	}
+	notify_answered(s, p->h.tag);
 	if (r.err < 0 && !shim_has_init(s)) {
 		s->start_errno = -r.err;
 		s->start_step = r.step;
 	}
-}
-
-static void hold(struct shim *s, enum held_kind kind, uint64_t key, int fd)
-{
-	struct held name = {.kind = kind, .key = key};
-
-	link_keeper_send(s, KEEPER_HOLD, &name, sizeof(name), fd);
 }
 
 static void on_pipes(struct shim *s, struct packet *p)
@@ -119,8 +113,8 @@ static void pump_terminal(struct shim *s, uint32_t run)
 			log_error("terminal: pipe: %s", strerror(errno));
 			return;
 		}
-		hold(s, HELD_TTY_PIPE_RD, 0, s->tty_pipe[0]);
-		hold(s, HELD_TTY_PIPE_WR, 0, s->tty_pipe[1]);
+		link_keeper_hold(s, HELD_TTY_PIPE_RD, 0, s->tty_pipe[0]);
+		link_keeper_hold(s, HELD_TTY_PIPE_WR, 0, s->tty_pipe[1]);
 	}
 	r = (struct pump_run){
 		.run = run,
@@ -410,6 +404,7 @@ void link_init_forget(struct shim *s)
 	static const enum held_kind kinds[] = {HELD_INIT_CHANNEL, HELD_INIT_PIDFD, HELD_TTY,
 		HELD_TTY_PIPE_RD, HELD_TTY_PIPE_WR, HELD_STDIN};
 
+	notify_end(s);
 	for (size_t i = 0; i < array_size(kinds); i++)
 		link_keeper_drop(s, kinds[i], 0);
 	loop_io_finish(&s->init);

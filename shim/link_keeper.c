@@ -32,6 +32,13 @@ int link_keeper_send(struct shim *s, uint16_t verb, const void *body, size_t len
 	return r;
 }
 
+void link_keeper_hold(struct shim *s, enum held_kind kind, uint64_t key, int fd)
+{
+	struct held name = {.kind = kind, .key = key};
+
+	link_keeper_send(s, KEEPER_HOLD, &name, sizeof(name), fd);
+}
+
 void link_keeper_drop(struct shim *s, enum held_kind kind, uint64_t key)
 {
 	struct held name = {.kind = kind, .key = key};
@@ -120,6 +127,9 @@ static void (*const held_handlers[HELD_KINDS])(struct shim *s, uint64_t key, int
 	[HELD_STDERR] = held_stderr,
 	[HELD_TTY_PIPE_RD] = held_tty_pipe_rd,
 	[HELD_TTY_PIPE_WR] = held_tty_pipe_wr,
+	[HELD_LISTEN] = listeners_held,
+	[HELD_NOTIFY] = notify_held,
+	[HELD_STORED] = notify_stored,
 };
 
 /* What the keeper says --------------------------------------------------------------------------

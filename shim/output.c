@@ -57,13 +57,11 @@ static bool is_pipe(int fd)
 /* What comes out of the container is taken for nothing but what it shows to be. */
 void output_pipe(struct shim *s, enum log_stream stream, uint32_t run, int fd)
 {
-	struct held name = {.kind = kinds[stream], .key = run};
-
 	if (!is_pipe(fd) || pump_known(&s->pump, stream, fd, run)) {
 		fd_close(&fd);
 		return;
 	}
-	link_keeper_send(s, KEEPER_HOLD, &name, sizeof(name), fd);
+	link_keeper_hold(s, kinds[stream], run, fd);
 	add(s, stream, run, fd);
 }
 

@@ -126,6 +126,7 @@ static void leave(struct shim *s)
 	s->retired = true;
 	pump_finish(&s->pump);
 	unlinkat(SHIM_FD_STATE, "sock", 0);
+	listeners_close(s); /* a predecessor may have died over it */
 	if (s->remove)
 		remove_logs(s);
 	if (s->remove)

@@ -80,6 +80,19 @@ void shim_started_info(const struct shim *s, struct client_started *ret)
 		memcpy(ret->text, s->launched.text, sizeof(ret->text));
 }
 
+bool shim_ready(const struct shim *s)
+{
+	return s->shared && s->shared->run && s->journal.now.ready_run == s->shared->run;
+}
+
+void shim_announce_ready(struct shim *s)
+{
+	if (s->phase == PHASE_RUNNING)
+		loop_timer_cancel(&s->progress_timer);
+	if (shim_ready(s))
+		clients_broadcast(s, CLIENT_READY, NULL, 0);
+}
+
 static void act_announce(struct shim *s)
 {
 	struct client_started started;
@@ -87,6 +100,12 @@ static void act_announce(struct shim *s)
 	pidfile_write(s);
 	shim_started_info(s, &started);
 	clients_broadcast(s, CLIENT_STARTED, &started, sizeof(started));
+	if (!(s->settings.flags & SETTINGS_NOTIFY))
+		return;
+	if (shim_ready(s)) /* it was faster than the news of its start */
+		shim_announce_ready(s);
+	else
+		loop_timer_set(&s->progress_timer, PROGRESS_USEC);
 }
 
 static void act_kill(struct shim *s)
@@ -118,6 +137,7 @@ static void act_down(struct shim *s)
 		last.errnum = ECANCELED;
 	}
 	journal_append(&s->journal, RECORD_DOWN, 0, last.run, &last, sizeof(last));
+	listeners_close(s); /* whoever is told may take the address at once */
 	clients_broadcast(s, CLIENT_EXITED, &last, sizeof(last));
 	retire_begin(s);
 }
@@ -193,6 +213,7 @@ static void on_progress(struct loop_timer *t)
 
 	clients_progress(s, "%s: %s", s->settings.id,
 		s->phase == PHASE_LAUNCHING    ? "setting up the sandbox"
+		: s->phase == PHASE_RUNNING    ? "waiting for READY=1 from the service"
 		: s->phase == PHASE_STOPPING   ? "waiting for the service to stop"
 		: s->phase == PHASE_CLEAN_DOWN ? "waiting for processes to die"
 					       : "stopping");
@@ -207,6 +228,7 @@ static void init_fields(struct shim *s)
 	s->keeper.fd = s->init.fd = s->init_pidfd.fd = -1;
 	s->sync_pidfd = s->shared_fd = s->tty = s->stdin_fd = s->log_dirfd = s->listener = -1;
 	s->tty_pipe[0] = s->tty_pipe[1] = -1;
+	listeners_init(s);
 }
 
 static int open_log_dir(struct shim *s)
@@ -237,6 +259,7 @@ int shim_init(struct shim *s, const char *id)
 	loop_timer_init(&s->fresh_timer, &s->loop, on_fresh_timer, s);
 	loop_timer_init(&s->progress_timer, &s->loop, on_progress, s);
 	link_init_setup(s);
+	notify_setup(s);
 	stop_setup(s);
 	retire_setup(s);
 	takeover_setup(s);

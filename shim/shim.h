@@ -7,11 +7,13 @@
 
 #include "ipc/base/loop.h"
 #include "ipc/cghier.h"
+#include "ipc/listen.h"
 #include "ipc/settings.h"
 #include "ipc/verbs.h"
 #include "shim/clients.h"
 #include "shim/journal.h"
 #include "shim/life.h"
+#include "shim/notify.h"
 #include "shim/pump.h"
 
 struct shim {
@@ -21,6 +23,7 @@ struct shim {
 	struct journal journal;
 	struct pump pump;
 	struct clients clients;
+	struct notify notify;
 	int log_dirfd;
 
 	enum life_phase phase;
@@ -31,7 +34,8 @@ struct shim {
 	/* the keeper */
 	struct loop_io keeper; /* channel */
 	struct keeper_hello hello;
-	int listener; /* a second hold, for the day the keeper dies */
+	int listener;		   /* a second hold, for the day the keeper dies */
+	int listeners[LISTEN_MAX]; /* the service's own; -1: not made */
 
 	/* the sandbox: what the newest launch made */
 	struct loop_io init; /* channel to PID 1; fd -1: none */
@@ -75,6 +79,8 @@ int shim_init(struct shim *s, const char *id);
 void shim_event(struct shim *s, enum life_event e);
 void shim_set_phase(struct shim *s, enum life_phase phase);
 bool shim_has_init(const struct shim *s); /* ours is PID 1 (not --init none) */
+bool shim_ready(const struct shim *s);	  /* the present run has said so */
+void shim_announce_ready(struct shim *s);
 void shim_started_info(const struct shim *s, struct client_started *ret);
 
 /* shim/recover.c: where a new shim finds things */
@@ -83,6 +89,7 @@ int shim_recover(struct shim *s);
 /* shim/link_keeper.c */
 int link_keeper_sync(struct shim *s, int channel); /* takes HELLO and all held descriptors */
 int link_keeper_send(struct shim *s, uint16_t verb, const void *body, size_t len, int fd);
+void link_keeper_hold(struct shim *s, enum held_kind kind, uint64_t key, int fd);
 void link_keeper_drop(struct shim *s, enum held_kind kind, uint64_t key);
 
 /* shim/link_init.c */
@@ -124,6 +131,11 @@ void restart_without_init(struct shim *s, struct stop_req req);
 /* shim/pidfile.c */
 void pidfile_write(struct shim *s);
 void pidfile_remove(struct shim *s);
+
+/* shim/listeners.c: the service's own, held for the day the keeper dies */
+void listeners_init(struct shim *s);
+void listeners_held(struct shim *s, uint64_t key, int fd);
+void listeners_close(struct shim *s); /* for good, socket files included; may come twice */
 
 /* shim/retire.c */
 void retire_setup(struct shim *s);

@@ -102,6 +102,18 @@ static int give_output(struct shim *s, struct heir *h)
 	return r;
 }
 
+/* What the service is given, run after run. */
+static int give_passed(struct shim *s, struct heir *h)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < LISTEN_MAX; i++)
+		r = give(h, HELD_LISTEN, i, s->listeners[i]);
+	for (unsigned i = 0; r == 0 && i < s->notify.count; i++)
+		r = give(h, HELD_STORED, s->notify.stored[i].name.key, s->notify.stored[i].fd);
+	return r;
+}
+
 static int give_clients(struct shim *s, struct heir *h)
 {
 	int r = 0;
@@ -126,6 +138,7 @@ static int hand_over(struct shim *s, struct heir *h)
 		{HELD_TTY_PIPE_RD, s->tty_pipe[0]},
 		{HELD_TTY_PIPE_WR, s->tty_pipe[1]},
 		{HELD_STDIN, s->stdin_fd},
+		{HELD_NOTIFY, s->notify.io.loop ? s->notify.io.fd : -1},
 	};
 	int r = 0;
 
@@ -133,6 +146,8 @@ static int hand_over(struct shim *s, struct heir *h)
 		r = give(h, all[i].kind, 0, all[i].fd);
 	if (r == 0)
 		r = give_output(s, h);
+	if (r == 0)
+		r = give_passed(s, h);
 	if (r == 0)
 		r = give_clients(s, h);
 	if (r == 0)

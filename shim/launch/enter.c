@@ -28,7 +28,7 @@
 #include "shim/launch/recipe.h"
 #include "shim/launch/wait.h"
 
-#define FIRST_HIGH 40 /* above everything that PID 1 gets, far below the usual soft limit */
+#define FIRST_HIGH PLAN_PASSED_LIMIT /* above everything that PID 1 gets */
 
 int wait_parent(struct launch *l, enum sync_verb want)
 {
@@ -212,6 +212,11 @@ static int place_fds(struct launch *l, int *exe)
 		if (want[i] < 0)
 			return fault(-errno, "descriptor %d of PID 1", i);
 	}
+	for (uint32_t i = 0; i < l->passed_count; i++) {
+		l->passed[i].fd = fcntl(l->passed[i].fd, F_DUPFD_CLOEXEC, FIRST_HIGH);
+		if (l->passed[i].fd < 0)
+			return fault(-errno, "descriptor \"%s\" of the service", l->passed[i].name);
+	}
 	l->sync = fcntl(l->sync, F_DUPFD_CLOEXEC, FIRST_HIGH);
 	*exe = fcntl(*exe, F_DUPFD_CLOEXEC, FIRST_HIGH);
 	if (l->sync < 0 || *exe < 0)
@@ -223,6 +228,9 @@ static int place_fds(struct launch *l, int *exe)
 			return fault(-errno, "descriptor %d of PID 1", i);
 	}
 	close_range(PLAN_FD_LIMIT, FIRST_HIGH - 1, 0);
+	for (uint32_t i = 0; i < l->passed_count; i++)
+		if (dup2(l->passed[i].fd, PLAN_FD_PASSED + (int)i) < 0)
+			return fault(-errno, "descriptor \"%s\" of the service", l->passed[i].name);
 	/* what is above is close-on-exec already; said again, since a leak here is an escape */
 	return close_range(FIRST_HIGH, ~0u, CLOSE_RANGE_CLOEXEC) == 0
 		       ? 0

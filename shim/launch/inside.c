@@ -211,6 +211,12 @@ int step_mounts(struct launch *l)
 	return r;
 }
 
+/* Also where the root is read-only, and over a tmpfs of the user's at /run. */
+int step_notify_place(struct launch *l)
+{
+	return l->notify < 0 ? 0 : attach(l, l->notify, NOTIFY_PLACE, true, false);
+}
+
 int step_sysctl(struct launch *l)
 {
 	struct sandbox_walk w = sandbox_walk(l->sb, l->sb->sysctls);

@@ -56,7 +56,14 @@ struct launch {
 	uint32_t host_mount_count;
 	int counters[PLAN_FD_LIMIT]; /* indexed by enum plan_fd */
 	int stdio[3];		     /* the service's ends; without init only, but for stdin */
-	int sync; /* to the other half: parent in the parent, child in the child */
+	struct launch_passed {
+		int fd;
+		uint64_t key; /* 0: a listener, else HELD_STORED's */
+		char name[PLAN_NAME_MAX + 1];
+	} passed[PLAN_PASSED_MAX]; /* what the service is given, in its order */
+	uint32_t passed_count, listeners;
+	int notify; /* detached tmpfs with the socket for notifications */
+	int sync;   /* to the other half: parent in the parent, child in the child */
 	struct cg_group group[GROUPS];
 
 	pid_t pid;

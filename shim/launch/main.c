@@ -137,6 +137,7 @@ static void launch_init(struct launch *l)
 		.null_mount = -1,
 		.null = -1,
 		.copies = -1,
+		.notify = -1,
 		.sync = -1,
 		.pidfd = -1,
 		.here = -1,

@@ -72,9 +72,17 @@ static void add(struct launch *l, struct places *p, const char *target, uint64_t
 static int append(struct launch *l, struct places *p)
 {
 	struct plan head = *l->in.plan;
+	uint64_t keys[PLAN_PASSED_MAX];
 	size_t old = head.size;
 
 	head.tmpfs = p->paths;
+	head.passed = (struct plan_range){0};
+	for (uint32_t i = 0; i < l->passed_count; i++) {
+		keys[i] = l->passed[i].key;
+		blob_more(&p->blob, &head.passed, l->passed[i].name);
+	}
+	head.passed_key =
+		blob_add(&p->blob, keys, l->passed_count * sizeof(*keys), l->passed_count);
 	head.tmpfs_dev = blob_add(&p->blob, p->dev, p->count * sizeof(*p->dev), p->count);
 	head.size = (uint32_t)p->blob.len;
 	if (p->blob.len > PLAN_SIZE_MAX)

@@ -5,6 +5,8 @@
 #include "shim/launch/launch.h"
 
 const struct step parent_steps[] = {
+	/* in the host's network namespace, which joining may leave */
+	{"listeners", step_listeners},
 	/* the keeper's descriptor belongs to the host's mount namespace: cloned while we are there
 	 */
 	{"init-binary", step_exe},
@@ -19,6 +21,7 @@ const struct step parent_steps[] = {
 	/* from the host, never the image's: it is what files are masked with */
 	{"null-device", step_null},
 	{"volumes", step_binds},
+	{"notify", step_notify},
 	{"cgroup", step_groups},
 	{"cgroup-limits", step_limits},
 	{"device-rules", step_devices_rule},
@@ -52,6 +55,8 @@ const struct step child_steps[] = {
 	/* needs a place in a mount namespace before anything can be mounted on it (before 6.15) */
 	{"attach-root", step_attach_root},
 	{"mounts", step_mounts},
+	/* over whatever stands at /run */
+	{"notify", step_notify_place},
 	/* in the container's own devpts, which stands now */
 	{"terminal", step_terminal},
 	/* through our procfs, while it is still writable */

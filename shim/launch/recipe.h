@@ -31,12 +31,14 @@ struct sync_fail {
 };
 
 /* parent */
+int step_listeners(struct launch *l);
 int step_exe(struct launch *l);
 int step_mount_namespace(struct launch *l);
 int step_join(struct launch *l);
 int step_rootfs(struct launch *l);
 int step_dev(struct launch *l);
 int step_null(struct launch *l);
+int step_notify(struct launch *l);
 int step_binds(struct launch *l);
 int step_groups(struct launch *l);
 int step_limits(struct launch *l);
@@ -61,6 +63,7 @@ int step_loopback(struct launch *l);
 int step_hostname(struct launch *l);
 int step_attach_root(struct launch *l);
 int step_mounts(struct launch *l);
+int step_notify_place(struct launch *l);
 int step_terminal(struct launch *l);
 int step_sysctl(struct launch *l);
 int step_readonly_paths(struct launch *l);
@@ -78,4 +81,10 @@ int step_exec(struct launch *l);
 int service_load_filter(struct launch *l);
 
 /* Without init, after SYNC_EXEC: waits for start and becomes the service. */
+/* Gives the passed descriptors the numbers from 3 on in a service-to-be without init, and the three
+ * LISTEN_* of its environment: env has room for LISTEN_VARIABLES more. 0 or -errno. */
+int pass_place(struct launch *l);
+int pass_env(const struct launch *l, char **env);
+#define LISTEN_VARIABLES 3
+
 void service_run(struct launch *l) __attribute__((noreturn));

@@ -161,14 +161,15 @@ static int service_nnp(struct launch *l)
 static int service_filter(struct launch *l)
 {
 	signal(SIGPIPE, SIG_DFL);
-	if (close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) != 0)
+	if (close_range(3 + l->passed_count, ~0u, CLOSE_RANGE_CLOEXEC) != 0)
 		return -errno;
 	return l->in.plan->flags & PLAN_NO_NEW_PRIVS ? service_load_filter(l) : 0;
 }
 
 static char **vector(const struct launch *l, struct plan_range r)
 {
-	char **v = calloc(r.count + 1u, sizeof(*v)), *s = (char *)(uintptr_t)at(l, r);
+	char **v = calloc(r.count + 1u + LISTEN_VARIABLES, sizeof(*v)),
+	     *s = (char *)(uintptr_t)at(l, r);
 
 	for (uint32_t i = 0; v && i < r.count; i++) {
 		v[i] = s;
@@ -190,6 +191,7 @@ static const struct service_step {
 	int (*run)(struct launch *l);
 } steps[] = {
 	{SPAWN_STDIO, "stdio", service_stdio},
+	{SPAWN_PASS, "listeners", pass_place}, /* before a limit of descriptors */
 	{SPAWN_RLIMIT, "rlimits", service_rlimits},
 	{SPAWN_CWD, "cwd", service_cwd_early},
 	{SPAWN_GROUPS, "groups", service_groups},	/* before the ids: takes CAP_SETGID */
@@ -222,7 +224,7 @@ void service_run(struct launch *l)
 
 	service_argv = vector(l, l->in.plan->argv);
 	service_envp = vector(l, l->in.plan->envp);
-	if (!service_argv || !service_envp)
+	if (!service_argv || !service_envp || pass_env(l, service_envp) < 0)
 		_exit(125);
 	/* what is launch's own: this wait may be long, and exec closes the rest */
 	fd_close(&l->channel);

@@ -29,7 +29,7 @@ def place():
     """A directory that containers with the host's root can see, with the test service in it."""
     base = tempfile.mkdtemp(prefix="holdfast-tests-", dir="/var/tmp")
     os.chmod(base, 0o755)
-    for name in ("torture", "stamp"):
+    for name in ("torture", "stamp", "httpd"):
         path = os.path.join(base, name)
         shutil.copy(os.path.join(os.path.dirname(os.environ["HOLDFAST_TORTURE"]), name), path)
         os.chmod(path, 0o755)

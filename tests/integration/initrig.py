@@ -20,10 +20,11 @@ libc = ctypes.CDLL(None, use_errno=True)
 # ipc/plan.h
 (FD_CHANNEL, FD_PLAN, FD_SHARED, FD_STDIN, FD_NULL, FD_TTY, FD_TTY_PEER, FD_MEM, FD_CPU, FD_PIDS,
  FD_PRESSURE, FD_OOM_EVENT, FD_PROC) = range(3, 16)
+FD_PASSED, FD_PASSED_LIMIT = 100, 228
 PLAN_TTY, PLAN_NO_NEW_PRIVS, PLAN_STDIN, PLAN_MEM_V2, PLAN_OWN_PIDNS, PLAN_OWN_IPCNS = (
     1 << n for n in range(6))
 PLAN_MAGIC, SHARED_MAGIC = 0x6e616c70666864, 0x6572616873666864
-PLAN_HEAD = struct.Struct("=QIIIIIIIIQ 5Q 4I 2Q 2I 2Q 2I Q 32s Q 32I")
+PLAN_HEAD = struct.Struct("=QIIIIIIIIQ 5Q 4I 2Q 2I 2Q 2I Q 32s Q 40I")
 
 # ipc/policy.h
 NO, ON_FAILURE, ALWAYS, UNLESS_STOPPED = range(4)
@@ -49,7 +50,7 @@ RECORD_NAMES = ("seq kind run flags pid code signal errnum step count exec_id bo
                 "len_mem len_cpu len_pids len_pressure mem cpu pids pressure pad2 sum").split()
 
 # ipc/verbs.h
-(START, SIGNAL, STOP, RESTART, HOLD, ACK, DRAINED, SYNC, READY) = range(100, 109)
+(START, SIGNAL, STOP, RESTART, HOLD, ACK, DRAINED, SYNC, READY, STORE, UNSTORE) = range(100, 111)
 (HELLO, REPLY, PIPES, STARTED, RECORDED, WAITING) = range(200, 206)
 TO_ALL = 1
 MSG = struct.Struct("=HHIQ")
@@ -89,6 +90,7 @@ def fnv(data):
     return h
 
 
+HIGH = 300  # above every number that is placed
 PLACES = ("/dev/shm", "/dev/mqueue") if os.path.isdir("/dev/mqueue") else ("/dev/shm",)
 
 
@@ -97,7 +99,7 @@ def plan_bytes(argv, env=(), cwd="/", kind=ALWAYS, mode=IN_PLACE, oom=OOM_CONTIN
                in_place_max=3, success=(), flags=PLAN_OWN_PIDNS | PLAN_OWN_IPCNS, uid=0, gid=0,
                stop_signal=signal.SIGTERM, grace=10.0, pipe_size=65536, bounding=None,
                caps=None, inheritable=0, ambient=0, groups=(), rlimits=(), filter=b"", tmpfs=PLACES,
-               umask=0o22):
+               umask=0o22, passed=()):
     body = bytearray()
     base = PLAN_HEAD.size
 
@@ -115,7 +117,9 @@ def plan_bytes(argv, env=(), cwd="/", kind=ALWAYS, mode=IN_PLACE, oom=OOM_CONTIN
               put(b"".join(struct.pack("=I", g) for g in groups), len(groups)),
               put(b"".join(struct.pack("=IIQQ", r, 0, s, h) for r, s, h in rlimits), len(rlimits)),
               put(filter, len(filter) // 8), strings(tmpfs),
-              put(bytes(8 * len(tmpfs)), len(tmpfs))]  # devices: known once they are mounted
+              put(bytes(8 * len(tmpfs)), len(tmpfs)),  # devices: known once they are mounted
+              strings([name for name, _ in passed]),
+              put(b"".join(struct.pack("=Q", key) for _, key in passed), len(passed))]
     codes = bytearray(32)
     codes[0] = 1
     for c in success:
@@ -144,7 +148,7 @@ def fill_devices(fd, devs):
     data = os.pread(fd, 1 << 22, 0)
     if len(data) < PLAN_HEAD.size:
         return
-    (at, size, count, _, to, _, devices, _) = PLAN_HEAD.unpack_from(data)[-8:]
+    (at, size, count, _, to, _, devices, _) = PLAN_HEAD.unpack_from(data)[-16:-8]
     places = data[at:at + size].split(b"\0")[:-1]
     if len(places) == count == devices and to + 8 * count <= len(data):
         found = [devs.get(os.fsdecode(p)) or os.stat(p).st_dev for p in places]
@@ -237,14 +241,15 @@ class Sandbox:
             fill_devices(table[FD_PLAN], devs)
             if seal:
                 seal_plan(table[FD_PLAN])
-            high = {n: fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for n, fd in table.items()}
-            high[FD_PROC] = fcntl.fcntl(os.open("/proc", os.O_PATH), fcntl.F_DUPFD, 100)
+            high = {n: fcntl.fcntl(fd, fcntl.F_DUPFD, HIGH) for n, fd in table.items()}
+            high[FD_PROC] = fcntl.fcntl(os.open("/proc", os.O_PATH), fcntl.F_DUPFD, HIGH)
             if stderr is not None:
                 os.dup2(stderr, 2)
-            os.closerange(3, 100)
+            os.closerange(3, HIGH)
             for n, fd in high.items():
                 os.dup2(fd, n)
-            os.closerange(16, 4096)
+            os.closerange(16, FD_PASSED)
+            os.closerange(FD_PASSED_LIMIT, 4096)
             os.execve(binary, ["holdfast-init", "--", "service"], {"HOLDFAST_INIT": "1"})
         except BaseException as e:
             os.write(2, f"initrig: {e!r}\n".encode())
@@ -252,8 +257,9 @@ class Sandbox:
 
     # ---- the channel ----
 
-    def send(self, verb, body=b"", tag=0):
-        self.ours.send(MSG.pack(verb, 0, len(body), tag) + body)
+    def send(self, verb, body=b"", tag=0, fds=()):
+        data = MSG.pack(verb, len(fds), len(body), tag) + body
+        socket.send_fds(self.ours, [data], list(fds)) if fds else self.ours.send(data)
 
     def recv(self, seconds=5.0):
         """The next packet; None at end of file."""
@@ -284,8 +290,8 @@ class Sandbox:
             for fd in p.fds:
                 os.close(fd)
 
-    def ask(self, verb, body=b"", tag=7):
-        self.send(verb, body, tag)
+    def ask(self, verb, body=b"", tag=7, fds=()):
+        self.send(verb, body, tag, fds)
         p = self.expect(REPLY)
         while p.tag != tag:
             p = self.expect(REPLY)

@@ -397,7 +397,7 @@ def _processes():
         except OSError:
             inside = False
         if (inside or any("holdfast" in os.path.basename(a) for a in argv[:1])
-                or any(os.path.basename(a) in ("torture", "stamp") for a in argv[:1])) and alive(pid):
+                or any(os.path.basename(a) in ("torture", "stamp", "httpd") for a in argv[:1])) and alive(pid):
             found.add((pid, starttime(pid), " ".join(argv)[:120]))
     return found
 

@@ -1,5 +1,6 @@
 """holdfast-init as process 1, with the test in the place of launch and shim (initrig.py)."""
 
+import errno
 import fcntl
 import os
 import resource
@@ -481,6 +482,84 @@ def test_posture_of_process_1(torture):
                                 "anon_inode", "pipe", "pipe"]), names
 
 
+def numbered(pid):
+    return {int(n): os.readlink(f"/proc/{pid}/fd/{n}") for n in os.listdir(f"/proc/{pid}/fd")}
+
+
+def test_posture_of_process_1_with_listeners(torture):
+    """Exactly what the plan names more, at its numbers; whatever else launch left there is closed."""
+    with socket.create_server(("127.0.0.1", 0)) as a, socket.create_server(("127.0.0.1", 0)) as b, \
+            open("/dev/zero", "rb") as secret:
+        plan = plan_bytes([torture, "stamp"], passed=[("a", 0), ("b", 0)])
+        with Sandbox(INIT, plan, fds={100: a.fileno(), 101: b.fileno(), 102: secret.fileno(),
+                                      227: secret.fileno()}) as s:
+            close_all(s.start())
+            s.started()
+            names = numbered(s.pid)
+            sockets = [os.readlink(f"/proc/self/fd/{x.fileno()}") for x in (a, b)]
+            assert [names[100], names[101]] == sockets
+            assert [n for n in names if n > 101] == [] and "/dev/zero" not in names.values()
+            assert len(names) == 3 + 9 + 2, names
+
+
+PASSED = ("import os,sys; print(os.environ.get('LISTEN_FDS'), os.environ.get('LISTEN_FDNAMES'),"
+          " os.environ.get('LISTEN_PID') == str(os.getpid()), os.environ.get('OTHER'),"
+          " *[os.readlink('/proc/self/fd/%d' % n) for n in range(3, 3 + int(os.environ.get("
+          "'LISTEN_FDS', '0')))], sorted(map(int, os.listdir('/proc/self/fd')))[-1])")
+
+
+def memory(name):
+    fd = os.memfd_create(name)
+    os.write(fd, b"x")
+    return fd
+
+
+def store(s, key, name, fd, size=264):
+    body = struct.pack("=Q", key) + os.fsencode(name)
+    return s.ask(STORE, body.ljust(size, b"\0"), fds=[fd])
+
+
+def test_stored_descriptors_are_passed_behind_the_listeners():
+    with socket.create_server(("127.0.0.1", 0)) as a:
+        link = os.readlink(f"/proc/self/fd/{a.fileno()}")
+        plan = plan_bytes(["/usr/bin/python3", "-c", PASSED], kind=ALWAYS,
+                          env=["LISTEN_FDS=9", "OTHER=kept", "LISTEN_FDNAMES=x", "LISTEN_PID=1"],
+                          passed=[("web", 0), ("old", 7)])
+        with Sandbox(INIT, plan, fds={100: a.fileno(), 101: memory("old")}) as s:
+            s.expect(HELLO)
+            assert store(s, 9, "new one", memory("new")) == 0
+            assert store(s, 9, "again", memory("again")) == 0  # known: left alone
+            assert store(s, 10, "b:d", memory("bad")) == -errno.EINVAL
+            assert store(s, 10, "", memory("bad")) == -errno.EINVAL
+            assert store(s, 0, "zero", memory("bad")) == -errno.EINVAL
+            assert store(s, 11, "x" * 255, memory("long")) == 0
+            s.ask(UNSTORE, struct.pack("=Q", 11))
+            s.ask(UNSTORE, struct.pack("=Q", 12345))
+            s.send(STORE, struct.pack("=Q", 13) + bytes(256))  # without its descriptor
+            s.send(START)
+            out = s.expect(PIPES).fds
+            text = read_until(out[0], b"\n").decode().split("\n")[0]
+            close_all(out)
+            assert text == (f"3 web:old:new one True kept {link} /memfd:old (deleted) "
+                            "/memfd:new (deleted) 6")
+            for n in range(62):
+                assert store(s, 100 + n, "more", memory("more")) == 0
+            assert store(s, 99, "one too many", memory("more")) == -errno.ENOSPC
+            assert len([n for n in numbered(s.pid) if n >= 228]) == 64
+
+
+@pytest.mark.parametrize("passed, fds", [
+    ([("a", 0)], {}),
+    ([("a", 5), ("b", 0)], {100: 0, 101: 0}),
+    ([("", 0)], {100: 0}),
+    ([("a:b", 0)], {100: 0}),
+    ([("a", 5), ("b", 6)], {100: 0}),
+], ids=["missing", "order", "no-name", "colon", "stored-missing"])
+def test_a_plan_that_passes_nonsense_is_refused(torture, passed, fds):
+    with Sandbox(INIT, plan_bytes([torture, "stamp"], passed=passed), fds=fds) as s:
+        assert s.recv() is None and s.wait() == 125
+
+
 def test_terminal_belongs_to_the_service():
     master, peer = os.openpty()
     script = "test -t 0 && ps -o tpgid= -p $$ | tr -d ' '; echo $$; exit 3"
@@ -713,7 +792,7 @@ def test_a_bad_plan_is_refused_before_hello(torture, offset, data, seal, word):
         os.close(wr)
         assert s.wait() == 125
         assert word in os.read(rd, 1000)
-        assert s.recv() is None
+        assert s.recv() is None and s.wait() == 125
     os.close(rd)
 
 

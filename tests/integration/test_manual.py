@@ -39,7 +39,13 @@ def described_files():
 
 
 def test_files_are_those_of_the_man_page(hf):
-    c = hf.start("--", "/bin/sh", "-c", "echo out; echo err >&2; exec sleep 1000")
+    script = ("import os, socket, sys, time\n"
+              "print('out', flush=True)\nprint('err', file=sys.stderr, flush=True)\n"
+              "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+              "s.connect(os.environ['NOTIFY_SOCKET'])\n"
+              "socket.send_fds(s, [b'FDSTORE=1\\nREADY=1'], [os.memfd_create('x')])\n"
+              "time.sleep(1000)")
+    c = hf.start("--notify", "--listen", f"unix:@{hf.base}", "--", "/usr/bin/python3", "-c", script)
     c.wait_line("out")
     c.wait_line("err", stream="stderr")
     there = {re.sub(r"-\d{20}\.", "-N.", name)

@@ -12,13 +12,13 @@ static const struct group {
 	enum verb_from from;
 	const char *prefix;
 } groups[] = {
-	{INIT_START, INIT_READY, FROM_SHIM, "init-"},
+	{INIT_START, INIT_UNSTORE, FROM_SHIM, "init-"},
 	{INIT_HELLO, INIT_WAITING, FROM_INIT, "init-"},
 	{KEEPER_READY, KEEPER_RETIRE, FROM_SHIM, "keeper-"},
 	{KEEPER_HELLO, KEEPER_REAPED, FROM_KEEPER, "keeper-"},
 	{LAUNCH_HOLD, LAUNCH_RESULT, FROM_LAUNCH, "launch-"},
 	{CLIENT_START, CLIENT_REMOVE, FROM_CLIENT, "client-"},
-	{CLIENT_REPLY, CLIENT_TAKEOVER, FROM_SHIM, "client-"},
+	{CLIENT_REPLY, CLIENT_READY, FROM_SHIM, "client-"},
 };
 
 static bool known(uint16_t id)
