@@ -24,8 +24,8 @@
 #define DRAIN_MS 12000
 
 /* Closing an inotify descriptor waits for a grace period of the kernel (12 ms, measured), more than
- * all the rest of a short command takes: until it has lived this long, the files are looked at every
- * few ms instead. */
+ * all the rest of a short command takes: until it has lived this long, the files are looked at
+ * every few ms instead. */
 #define WATCH_AFTER_USEC (100 * USEC_PER_MSEC)
 #define WATCH_TICK_MS	 4
 
@@ -392,10 +392,10 @@ static int attach_wait(struct attach *a, struct pollfd *p)
 {
 	bool waiting = a->full[LOG_STDOUT] || a->full[LOG_STDERR];
 	int begun = watch_begin(a), n;
-	int timeout = begun				? 0
-		      : a->watch < 0			? WATCH_TICK_MS
-		      : a->exited && !waiting		? DRAIN_MS
-							: a->patience;
+	int timeout = begun		      ? 0
+		      : a->watch < 0	      ? WATCH_TICK_MS
+		      : a->exited && !waiting ? DRAIN_MS
+					      : a->patience;
 
 	if (begun < 0)
 		return begun;

@@ -270,10 +270,10 @@ static pid_t fork_into(int group)
 }
 
 /* A v1 memory group is entered by a write to cgroup.procs, and the first such write on a quiet host
- * waits for a grace period of the kernel's RCU, about 12 ms; the next ones don't. So one is made now,
- * by a process that nobody waits for and into the group that it is in already: it changes nothing,
- * and the wait goes on beside all that comes before the real one. Nothing else is held meanwhile:
- * others wait for the ends of the lock and of our pipes. */
+ * waits for a grace period of the kernel's RCU, about 12 ms; the next ones don't. So one is made
+ * now, by a process that nobody waits for and into the group that it is in already: it changes
+ * nothing, and the wait goes on beside all that comes before the real one. Nothing else is held
+ * meanwhile: others wait for the ends of the lock and of our pipes. */
 static void rcu_begin(const struct start *st)
 {
 	int fd = openat(st->group, "cgroup.procs", O_WRONLY | O_CLOEXEC);
@@ -303,7 +303,7 @@ static int keeper_fork(const struct start *st)
 		setsid();
 		if (fork_into(-1) == 0)
 			keeper_exec(st);
-		if (st->rcu && own_group[0] && !getenv("NOWARM"))
+		if (st->rcu && own_group[0])
 			rcu_begin(st);
 		_exit(0);
 	}

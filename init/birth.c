@@ -37,8 +37,8 @@ int birth_listener(struct store *store)
 	return store_put(store, (struct held){.kind = HELD_LISTENER}, fd, false);
 }
 
-/* Its pages are made here, outside the container's memory limit: init's later stores into it need no
- * charge and cannot fail in a full group. */
+/* Its pages are made here, outside the container's memory limit: init's later stores into it need
+ * no charge and cannot fail in a full group. */
 int birth_shared(struct store *store)
 {
 	struct shared *head;

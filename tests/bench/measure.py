@@ -6,6 +6,7 @@ import time
 
 QUIET_SHARE = 0.93  # of the CPUs idle, for QUIET_SPAN seconds, before a block of samples
 QUIET_SPAN = 0.25
+QUIET_LIMIT, QUIET_BUDGET = 5, 40  # seconds to wait before one block, and in one section
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -60,7 +61,7 @@ class Run:
     def __init__(self, quick):
         self.quick = quick
         self.rows, self.notes, self.missing = [], [], []
-        self.stolen, self.unquiet = {}, {}
+        self.stolen, self.unquiet, self.patience = {}, {}, {}
 
     def add(self, *args, **kwargs):
         row = Row(*args, **kwargs)
@@ -72,12 +73,16 @@ class Run:
 
     def block(self, section):
         """Called before each block of samples that measures time."""
-        if not wait_quiet(0.5 if self.quick else 20):
+        begin = time.monotonic()
+        limit = 0.3 if self.quick else min(QUIET_LIMIT, max(0.3, self.patience[section]))
+        if not wait_quiet(limit):
             self.unquiet[section] = self.unquiet.get(section, 0) + 1
+        self.patience[section] -= time.monotonic() - begin - QUIET_SPAN
 
     def begin(self, section):
         print(f"== {section}", flush=True)
         self.stolen[section] = -stolen()
+        self.patience[section] = QUIET_BUDGET
 
     def end(self, section):
         self.stolen[section] += stolen()

@@ -82,7 +82,7 @@ def plan(run):
     """What, how often, seconds between start and kill."""
     if run.quick:
         return [("crashing at once", 3, 0), ("after a second of life", 1, UP_USEC / 1e6)]
-    return [("crashing at once", 40, 0), ("after a second of life", 30, UP_USEC / 1e6)]
+    return [("crashing at once", 100, 0), ("after a second of life", 12, UP_USEC / 1e6)]
 
 
 def supervised(run, place, who, stamp, stop):
@@ -97,7 +97,7 @@ def supervised(run, place, who, stamp, stop):
     for what, count, gap in plan(run):
         run.block("restart")
         run.add("restart", what, who, "ms",
-                [t / 1000 for t in kills(stamps, one_child(p.pid), min(count, 20), gap)],
+                [t / 1000 for t in kills(stamps, one_child(p.pid), min(count, 12), gap)],
                 "no sandbox" if gap else "no sandbox; waits until a second has passed")
     stop(p, service)
 
@@ -162,7 +162,7 @@ def docker(run, place, stamp):
         # its delay starts anew at 100 ms once a container has run for ten seconds: the first one
         # of each container is what is measured
         times = []
-        for _ in range(1 if run.quick else 8):
+        for _ in range(1 if run.quick else 6):
             run.block("restart")
             times += kills(stamps, service, 1, UP_USEC / 1e6)
             d.ok("stop", "-t", "0", cid)

@@ -42,7 +42,7 @@ def sample(place, ours, helpers, who, argv, count, gap):
 
 
 def measure(run, place, ours, helpers):
-    plan = {"hot": (2, 5), "cold": (1, 3)} if run.quick else {"hot": (20, 10), "cold": (12, 5)}
+    plan = {"hot": (2, 5), "cold": (1, 3)} if run.quick else {"hot": (10, 12), "cold": (8, 5)}
     rows = contestants(place, ours, helpers)
     for state, (blocks, count) in plan.items():
         wall = {who: [] for who, _, _ in rows}

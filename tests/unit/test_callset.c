@@ -112,8 +112,8 @@ static void same(const struct pair *p, uint32_t arch, uint32_t nr)
 
 static void same_everywhere(const struct pair *p)
 {
-	static const uint32_t odd[] = {0x3fffffff, 0x40000000, 0x40000001, 0x7fffffff, 0x80000000,
-		0xfffffffe, 0xffffffff};
+	static const uint32_t odd[] = {
+		0x3fffffff, 0x40000000, 0x40000001, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff};
 
 	assert_true(p->ours_len > 0);
 	for (uint32_t nr = 0; nr < NUMBERS; nr++)

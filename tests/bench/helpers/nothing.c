@@ -6,5 +6,8 @@ void nothing_start(void);
 __attribute__((noreturn, used)) void nothing_start(void)
 {
 	for (;;)
-		__asm__ volatile("syscall" : : "a"(SYS_exit_group), "D"(0) : "rcx", "r11", "memory");
+		__asm__ volatile("syscall"
+				 :
+				 : "a"(SYS_exit_group), "D"(0)
+				 : "rcx", "r11", "memory");
 }
