@@ -36,6 +36,13 @@ class Ours:
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("HOLDFAST_")}
         self.env.update(HOLDFAST_STATE_DIR=self.state, HOLDFAST_LOG_DIR=self.logs)
 
+    def clean(self):
+        """Whatever an interrupt has left: through the tool."""
+        top = os.path.join(self.state, "local")
+        for name in os.listdir(top) if os.path.isdir(top) else ():
+            subprocess.run([self.tool, "rm", "-f", name], env=self.env, check=False,
+                           stdin=subprocess.DEVNULL, capture_output=True)
+
     def init(self, name):
         """Host pid of a container's PID 1."""
         for path in glob.glob(f"/sys/fs/cgroup/*/holdfast/local/{name}/cgroup.procs") + \
@@ -69,7 +76,6 @@ def about():
 
 
 def measure(run, place, ours, only):
-    ours.settle(place)
     helpers = os.path.join(os.path.dirname(ours.stage), "tests/bench/helpers")
     stamp = os.path.join(os.path.dirname(ours.stage), "tests/stamp")
     for name in SECTIONS:
@@ -98,6 +104,7 @@ def main():
     run = Run(args.quick)
     run.missing = [n for n in peers.PROGRAMS if not peers.have(n)]
     place, failed = Place(), 0
+    ours.settle(place)
     try:
         measure(run, place, ours, args.only)
     except KeyboardInterrupt:
@@ -106,7 +113,8 @@ def main():
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        wrong = place.finish(GROUPS)
+        ours.clean()
+        wrong = place.finish(GROUPS, bool(failed))
     for line in wrong:
         print(f"left behind: {line}", file=sys.stderr)
     if not failed:
