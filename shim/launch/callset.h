@@ -1,8 +1,8 @@
 /* A system call filter that looks at the call's number alone, for the native architecture, as BPF:
- * neighbours with one action become a range, the ranges a binary search. libseccomp takes 1.3 ms
- * for the 300 rules of a usual list (measured), this 20 us, and what comes out is a third as long,
- * so that the kernel loads it faster too. What needs arguments or other architectures is
- * libseccomp's. */
+ * neighbours with one action become a range, the ranges a binary search. Cold, libseccomp takes 1.3
+ * ms for the 290 rules of a usual list and makes 369 instructions of them; this takes 90 us, most
+ * of it for looking up names, and makes 147, which the kernel loads in half the time (measured).
+ * What needs arguments or other architectures is libseccomp's. */
 #pragma once
 
 #include <linux/filter.h>
