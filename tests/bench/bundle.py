@@ -64,8 +64,10 @@ def config(argv):
 
 
 def make(where, programs, argv):
-    """A bundle below `where` whose rootfs has these programs in /bin."""
+    """A bundle below `where` whose rootfs has these programs in /bin; made once."""
     root = os.path.join(where, "rootfs")
+    if os.path.isdir(root):
+        return where
     for name in ("bin", "proc", "dev", "sys", "tmp"):
         os.makedirs(os.path.join(root, name))
     for name, path in programs.items():

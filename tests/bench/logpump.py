@@ -151,7 +151,7 @@ def containerd(run, place, ours, helpers, stamp, count):
 
 def measure(run, place, ours, helpers, stamp):
     count = (20 if run.quick else 500) * 1_000_000 // LINE
-    for _ in range(1 if run.quick else 3):
+    for _ in range(1 if run.quick else 2):
         run.block("log")
         holdfast(run, place, ours, helpers, count)
         if peers.have("conmon", "runc"):

@@ -114,8 +114,7 @@ class Containerd(Beside):
     def __init__(self, place, ours, stamp):
         self.place = place
         self.rootfs = place.path("run", "memory-ctr", "rootfs")
-        if not os.path.exists(self.rootfs):
-            bundle.make(os.path.dirname(self.rootfs), {"stamp": stamp}, ["/bin/stamp"])
+        bundle.make(os.path.dirname(self.rootfs), {"stamp": stamp}, ["/bin/stamp"])
         self.socket = place.path("run", "containerd.sock")
 
     def prepare(self, prefix):
