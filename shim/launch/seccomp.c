@@ -375,10 +375,14 @@ static bool plain(const struct node *seccomp)
 			return false;
 	if (r >= 0)
 		r = node_array(seccomp, "syscalls", &list);
-	for (size_t i = 0; r == 1 && i < node_count(&list); i++)
-		if (node_object_at(&list, i, &one) < 0 ||
-			(node_array(&one, "args", &args) != 0 && node_count(&args) > 0))
+	for (size_t i = 0; r == 1 && i < node_count(&list); i++) {
+		int has = node_object_at(&list, i, &one);
+
+		if (has >= 0)
+			has = node_array(&one, "args", &args);
+		if (has < 0 || (has == 1 && node_count(&args) > 0))
 			return false;
+	}
 	return r >= 0;
 }
 
