@@ -2,6 +2,7 @@
 container and fifty. Resident, proportional and private memory come from smaps_rollup; what the
 kernel charges, its own memory included, from a memory group in which the tool was started."""
 
+import contextlib
 import glob
 import os
 import re
@@ -199,6 +200,8 @@ def stop_conmon(place, name):
     out = runc(place, "delete", "--force", name)
     if out.returncode != 0:
         raise RuntimeError(f"runc delete: {out.stderr}")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(place.path("run", f"{name}.pid"))  # the next of that name is waited for by it
 
 
 def measure_one(run, place, contestant, counts):
