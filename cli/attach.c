@@ -24,6 +24,11 @@
 /* After the end: how long to wait for output that its end offset promises and nobody writes. */
 #define DRAIN_MS 12000
 
+/* A watch costs 12 ms at the end (follow.h), more than all the rest of a short command takes: until
+ * it has lived this long, the files are looked at every few ms instead. */
+#define WATCH_AFTER_USEC (100 * USEC_PER_MSEC)
+#define WATCH_TICK_MS	 4
+
 static const int passed_on[] = {
 	SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT};
 
@@ -58,6 +63,9 @@ struct attach {
 	int patience;
 	struct keys keys; /* on a terminal, with -i */
 	bool detached;
+	uint64_t watch_at;	  /* monotonic: when to begin */
+	bool watching, unwatched; /* has it begun; could it not */
+	uint64_t drain_until;
 };
 
 static void signal_set(sigset_t *set)
@@ -283,6 +291,7 @@ static void on_packet(struct attach *a, const struct packet *p)
 	} else if (p->h.verb == CLIENT_EXITED) {
 		memcpy(&a->exit, p->body, sizeof(a->exit));
 		a->exited = true;
+		a->drain_until = now_mono() + DRAIN_MS * USEC_PER_MSEC;
 		a->stdin_open = false;
 	}
 }
@@ -380,10 +389,30 @@ static int status_from_journal(struct attach *a)
 	return CLI_BROKEN;
 }
 
+/* True when it has begun now: what came before nobody will tell. A host that allows no more watches
+ * is looked at in ticks for ever. */
+static bool watch_begins(struct attach *a)
+{
+	if (a->watching || (!a->exited && now_mono() < a->watch_at))
+		return false;
+	a->watching = true;
+	a->unwatched = follow_watch_begin(a->watch, a->dirfd) < 0;
+	return true;
+}
+
+static int wait_msec(struct attach *a, bool draining)
+{
+	if (watch_begins(a))
+		return 0;
+	if (!a->watching || a->unwatched)
+		return WATCH_TICK_MS;
+	return draining ? DRAIN_MS : a->patience;
+}
+
 static int attach_wait(struct attach *a, struct pollfd *p)
 {
-	bool waiting = a->full[LOG_STDOUT] || a->full[LOG_STDERR];
-	int timeout = a->exited && !waiting ? DRAIN_MS : a->patience, n;
+	bool draining = a->exited && !a->full[LOG_STDOUT] && !a->full[LOG_STDERR];
+	int timeout = wait_msec(a, draining), n;
 
 	p[SLOT_CONN] = (struct pollfd){.fd = a->gone ? -1 : a->client->fd, .events = POLLIN};
 	p[SLOT_SIGNAL] = (struct pollfd){.fd = a->sigfd, .events = POLLIN};
@@ -397,7 +426,7 @@ static int attach_wait(struct attach *a, struct pollfd *p)
 	n = poll(p, SLOTS, timeout);
 	if (n < 0 && errno != EINTR)
 		return fault(-errno, "poll");
-	if (n == 0 && a->exited) {
+	if (n == 0 && draining && now_mono() >= a->drain_until) {
 		complain("warning: the last output did not arrive in %d s", DRAIN_MS / 1000);
 		a->exit.stdout_end = a->exit.stderr_end = 0;
 	}
@@ -495,9 +524,10 @@ static int attach_open(struct attach *a)
 	a->dirfd = open(a->conf->log_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (a->dirfd < 0)
 		return fault(-errno, "open %s", a->conf->log_dir);
-	a->watch = follow_watch(a->dirfd);
+	a->watch = follow_watch_open();
 	if (a->watch < 0)
 		return a->watch;
+	a->watch_at = now_mono() + WATCH_AFTER_USEC;
 	follow_init(&a->out[LOG_STDOUT], a->dirfd, LOG_STDOUT, STDOUT_FILENO);
 	follow_init(&a->out[LOG_STDERR], a->dirfd, LOG_STDERR, STDERR_FILENO);
 	for (int i = 0; a->conf->from_end && i < LOG_STREAMS; i++) {

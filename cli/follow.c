@@ -130,15 +130,29 @@ int follow_pump(struct follow *f)
 	}
 }
 
-int follow_watch(int dirfd)
+int follow_watch_open(void)
 {
-	auto_fd watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+
+	return watch < 0 ? fault(-errno, "watch the log directory") : watch;
+}
+
+int follow_watch_begin(int watch, int dirfd)
+{
 	char path[40];
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", dirfd);
-	if (watch < 0 || inotify_add_watch(watch, path, IN_CREATE | IN_MODIFY | IN_ONLYDIR) < 0)
+	if (inotify_add_watch(watch, path, IN_CREATE | IN_MODIFY | IN_ONLYDIR) < 0)
 		return fault(-errno, "watch the log directory");
-	return fd_take(&watch);
+	return 0;
+}
+
+int follow_watch(int dirfd)
+{
+	auto_fd watch = follow_watch_open();
+	int r = watch < 0 ? watch : follow_watch_begin(watch, dirfd);
+
+	return r < 0 ? r : fd_take(&watch);
 }
 
 void follow_drain(int watch)

@@ -33,6 +33,11 @@ int follow_pump(struct follow *f);
 /* An inotify fd that becomes readable when a stream in the log directory has grown, or a fault. */
 int follow_watch(int dirfd);
 
+/* The same in two steps: a descriptor that nothing is watched with yet, and the beginning. Closing
+ * it is costly only once it has begun: the kernel waits for a grace period (12 ms, measured). */
+int follow_watch_open(void);
+int follow_watch_begin(int watch, int dirfd);
+
 /* Reads the watch empty. */
 void follow_drain(int watch);
 

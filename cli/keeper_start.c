@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -43,6 +44,7 @@ struct birth {
 struct start {
 	int exe[PROGRAMS];
 	int state, lock, log, null, group; /* group: -1 when there is none to start in */
+	bool rcu;			   /* moves between cgroups will have to be made */
 	int ready[2], birth[2];
 	const char *id;
 };
@@ -99,7 +101,7 @@ int keeper_check(void)
 static char own_group[sizeof(OWN_GROUP) + PATH_MAX];
 
 /* The keeper's own group. Without one it starts where we are: worse to account, nothing breaks. */
-static int group_open(const char *id)
+static int group_open(const char *id, bool *rcu)
 {
 	struct cghier h;
 	char path[PATH_MAX];
@@ -107,6 +109,7 @@ static int group_open(const char *id)
 
 	if (cghier_find(&h) < 0 || h.unified[0] == '\0')
 		return -1;
+	*rcu = h.at[CG_MEMORY].root[0] && !h.at[CG_MEMORY].v2;
 	snprintf(path, sizeof(path), "%s/holdfast.d/%s/%s", h.unified, REALM, id);
 	/* a keeper that leaves removes the parents if they are empty: they may go between two steps
 	 */
@@ -153,7 +156,7 @@ static int start_prepare(struct start *st)
 		return fault(-errno, "open /dev/null");
 	if (pipe2(st->ready, O_CLOEXEC) < 0 || pipe2(st->birth, O_CLOEXEC) < 0)
 		return fault(-errno, "pipe");
-	st->group = group_open(st->id);
+	st->group = group_open(st->id, &st->rcu);
 	return 0;
 }
 
@@ -266,10 +269,27 @@ static pid_t fork_into(int group)
 	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 }
 
+/* A v1 memory group is entered by a write to cgroup.procs, and the first such write on a quiet host
+ * waits for a grace period of the kernel's RCU, about 12 ms; the next ones don't. So one is made
+ * now, by a process that nobody waits for and into the group that it is in already: it changes
+ * nothing, and the wait goes on beside all that comes before the real one. Nothing else is held
+ * meanwhile: others wait for the ends of the lock and of our pipes. */
+static void rcu_begin(const struct start *st)
+{
+	int fd = openat(st->group, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || dup2(fd, 0) < 0 || syscall(SYS_close_range, 1, ~0U, 0) < 0)
+		return; /* slower, nothing else */
+	if (write(0, "0", 1) < 0)
+		return;
+}
+
 static int keeper_fork(const struct start *st)
 {
-	pid_t pid = fork_into(st->group);
+	pid_t pid;
 
+	signal(SIGCHLD, SIG_IGN); /* nobody waits for the one in between: it may take its time */
+	pid = fork_into(st->group);
 	if (pid < 0 && st->group >= 0) {
 		own_group[0] = '\0';
 		complain(
@@ -283,10 +303,10 @@ static int keeper_fork(const struct start *st)
 		setsid();
 		if (fork_into(-1) == 0)
 			keeper_exec(st);
+		if (st->rcu && own_group[0])
+			rcu_begin(st);
 		_exit(0);
 	}
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
 	return 0;
 }
 

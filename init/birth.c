@@ -37,21 +37,18 @@ int birth_listener(struct store *store)
 	return store_put(store, (struct held){.kind = HELD_LISTENER}, fd, false);
 }
 
-/* Written through once here, outside the container's memory limit: init's later stores into it need
+/* Its pages are made here, outside the container's memory limit: init's later stores into it need
  * no charge and cannot fail in a full group. */
 int birth_shared(struct store *store)
 {
 	struct shared *head;
-	char zeros[256] = {0};
-	const unsigned step = sizeof(zeros);
 	uint64_t seed = 0;
 	int fd = memfd_create("holdfast-shared", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd < 0)
 		return -errno;
-	for (unsigned off = 0; off < SHARED_SIZE; off += step)
-		if (pwrite(fd, zeros, step, off) != (ssize_t)step)
-			return -errno;
+	if (fallocate(fd, 0, 0, SHARED_SIZE) < 0)
+		return -errno;
 	/* nobody who maps it can be made to fault by a truncation */
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		return -errno;

@@ -19,7 +19,12 @@
 #define PUMP_STACK	(64u << 10)
 #define FULL_RETRY_MSEC 200 /* a full disk does not tell when it has room again */
 #define EXACT_WAIT_USEC (2 * USEC_PER_MSEC)
-#define TTY_WAIT_USEC	(50 * USEC_PER_MSEC)
+/* A stream in full flow: what has come in between is worth one splice more than each page is. Below
+ * the first number it is no flow, above the second the writer is about to wait for us. */
+#define FLOW_MIN      (32u << 10)
+#define FLOW_MAX      (512u << 10)
+#define FLOW_MSEC     1
+#define TTY_WAIT_USEC (50 * USEC_PER_MSEC)
 
 static void signal_event(int fd)
 {
@@ -104,7 +109,7 @@ static int64_t feed_from_tty(const struct pump_run *r)
 	return n < 0 ? -errno : n;
 }
 
-enum turn { TURN_MOVED, TURN_EMPTY, TURN_FULL };
+enum turn { TURN_MOVED, TURN_FLOWS, TURN_EMPTY, TURN_FULL };
 
 static enum turn turn(struct pump *p, struct pump_stream *s, const struct pump_run *r)
 {
@@ -115,6 +120,8 @@ static enum turn turn(struct pump *p, struct pump_stream *s, const struct pump_r
 		fed = feed_from_tty(r);
 	n = sink_splice(&s->sink, r->fd, r->run);
 	set_busy(p, s, false);
+	if (n >= FLOW_MIN && n < FLOW_MAX && !r->dead)
+		return TURN_FLOWS;
 	if (n > 0 || fed > 0)
 		return TURN_MOVED;
 	if (n == 0 || (n == -EAGAIN && r->dead)) {
@@ -150,8 +157,10 @@ static void *pump_main(void *arg)
 			t = turn(p, s, &r);
 			if (t == TURN_MOVED)
 				timeout = 0;
+			else if (t == TURN_FLOWS)
+				timeout = timeout ? FLOW_MSEC : 0;
 			else if (t == TURN_FULL)
-				timeout = timeout ? FULL_RETRY_MSEC : 0;
+				timeout = timeout < 0 ? FULL_RETRY_MSEC : timeout;
 			else
 				fds[n++] = (struct pollfd){
 					.fd = r.tty >= 0 ? r.tty : r.fd, .events = POLLIN};

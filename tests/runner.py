@@ -191,6 +191,22 @@ def lints(results):
             results.add(f"lint:{name[:-3]}.{what}", PASSED if status == 0 else FAILED, text)
 
 
+def bench(results):
+    """That the benchmark runs, cleans up and prints its table; what it prints fails nobody."""
+    say("bench, a quick one")
+    out = os.path.join(OUT, "bench")
+    shutil.rmtree(out, ignore_errors=True)
+    status, text = run([os.path.join(HERE, "bench", "run"), "--quick", "--out", out],
+                       log=os.path.join(OUT, "bench.log"), timeout=300)
+    print("\n".join("   " + line for line in text.partition("\n\n")[2].split("\n")), flush=True)
+    try:
+        with open(os.path.join(out, "bench.md"), encoding="utf-8") as f:
+            whole = f.read().count("| holdfast |") >= 4  # each of the four sections
+    except OSError:
+        whole = False
+    results.add("bench:quick", PASSED if status == 0 and whole else FAILED, text)
+
+
 def allowed_skips():
     with open(os.path.join(HERE, "skips.allow"), encoding="utf-8") as f:
         for line in f:
@@ -224,12 +240,14 @@ def stages(results, only, keyword):
             if wanted_integration:
                 build.integration(results, keyword)
         say(f"{kind}: {time.monotonic() - start:.0f} s")
+    if everything or "bench" in only:
+        bench(results)
 
 
 def main():
     parser = argparse.ArgumentParser(prog="tests/run")
     parser.add_argument("--only", action="append", default=[],
-                        choices=("lint", "unit", "integration", "sanitize"))
+                        choices=("lint", "unit", "integration", "sanitize", "bench"))
     parser.add_argument("--keyword", help="integration tests that match (pytest -k)")
     args = parser.parse_args()
     os.environ.setdefault("HOLDFAST_SCALE", "1")

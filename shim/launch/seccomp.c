@@ -22,8 +22,14 @@
 #include "ipc/base/fd.h"
 #include "ipc/base/mem.h"
 #include "shim/launch/bundle.h"
+#include "shim/launch/callset.h"
 #include "shim/launch/seccomp_table.h"
 
+#if defined(__x86_64__)
+#define NATIVE_NAME "SCMP_ARCH_X86_64"
+#else
+#define NATIVE_NAME "SCMP_ARCH_AARCH64"
+#endif
 #define LOW32	   0xffffffffu
 #define FILTER_MAX 4096u /* instructions: the kernel's own limit */
 #define ARG_LOW(i)                                                  \
@@ -291,7 +297,22 @@ static int add_rules(
 	return r;
 }
 
-static int calls(const struct node *rule, scmp_filter_ctx ctx, uint32_t def)
+/* Where config.json's rules go: to libseccomp, or to the short way where that will do. */
+struct rules {
+	scmp_filter_ctx ctx; /* NULL: set */
+	struct callset *set;
+	uint32_t otherwise;
+};
+
+static int rule_add(
+	const struct rules *to, uint32_t act, int nr, const struct scmp_arg_cmp *args, unsigned n)
+{
+	if (to->ctx)
+		return add_rules(to->ctx, act, nr, args, n);
+	return nr < 0 ? 0 : callset_add(to->set, (uint32_t)nr, act); /* < 0: not this machine's */
+}
+
+static int calls(const struct node *rule, const struct rules *to)
 {
 	struct scmp_arg_cmp args[6];
 	struct node names, list, one;
@@ -307,7 +328,7 @@ static int calls(const struct node *rule, scmp_filter_ctx ctx, uint32_t def)
 	for (size_t i = 0; i < n; i++)
 		if (node_object_at(&list, i, &one) < 0 || compare(&one, &args[i]) < 0)
 			return -EINVAL;
-	if (r < 0 || (r = node_array(rule, "names", &names)) < 0 || act == def)
+	if (r < 0 || (r = node_array(rule, "names", &names)) < 0 || act == to->otherwise)
 		return r < 0 ? r : 0; /* the default action by another name */
 	for (size_t i = 0; r == 1 && i < node_count(&names); i++) {
 		const char *s;
@@ -318,7 +339,7 @@ static int calls(const struct node *rule, scmp_filter_ctx ctx, uint32_t def)
 		nr = seccomp_syscall_resolve_name(s);
 		if (nr == __NR_SCMP_ERROR)
 			continue; /* a call that this library or architecture does not know */
-		k = add_rules(ctx, act, nr, args, (unsigned)n);
+		k = rule_add(to, act, nr, args, (unsigned)n);
 		if (k < 0 && k != -EEXIST)
 			return rule_fault(k, s);
 	}
@@ -342,32 +363,86 @@ static int refuse_extras(struct bundle *b, const struct node *seccomp)
 	return r < 0 ? r : 0;
 }
 
+/* No arguments are looked at, and there is no architecture but ours. */
+static bool plain(const struct node *seccomp)
+{
+	struct node list, one, args;
+	int r = node_array(seccomp, "architectures", &list);
+	const char *s;
+
+	for (size_t i = 0; r == 1 && i < node_count(&list); i++)
+		if (node_string_at(&list, i, &s) < 0 || strcmp(s, NATIVE_NAME) != 0)
+			return false;
+	if (r >= 0)
+		r = node_array(seccomp, "syscalls", &list);
+	for (size_t i = 0; r == 1 && i < node_count(&list); i++) {
+		int has = node_object_at(&list, i, &one);
+
+		if (has >= 0)
+			has = node_array(&one, "args", &args);
+		if (has < 0 || (has == 1 && node_count(&args) > 0))
+			return false;
+	}
+	return r >= 0;
+}
+
+static int config_rules(const struct node *seccomp, const struct rules *to)
+{
+	struct node list, one;
+	int r = node_array(seccomp, "syscalls", &list);
+
+	for (size_t i = 0; r == 1 && i < node_count(&list); i++)
+		if (node_object_at(&list, i, &one) < 0 || calls(&one, to) < 0)
+			return -EINVAL;
+	return r < 0 ? r : 0;
+}
+
+/* 1: it has to be libseccomp. */
+static int compile_plain(struct bundle *b, const struct node *seccomp, uint32_t def)
+{
+	static struct callset set;
+	static struct sock_filter f[CALLSET_PROGRAM];
+	const struct rules to = {.set = &set, .otherwise = def};
+	int n;
+
+	set = (struct callset){.otherwise = def, .arch = seccomp_arch_native()};
+	if (!plain(seccomp) || config_rules(seccomp, &to) < 0)
+		return 1; /* who will say what is wrong, if anything is */
+	n = callset_compile(&set, f);
+	if (n < 0)
+		return 1;
+	b->plan.filter = blob_add(&b->plan_blob, f, (size_t)n * sizeof(*f), (size_t)n);
+	return 0;
+}
+
+static int compile_any(struct bundle *b, const struct node *seccomp, uint32_t def)
+{
+	struct rules to = {.ctx = seccomp_init(def), .otherwise = def};
+	int r;
+
+	if (!to.ctx)
+		return fault(-ENOMEM, "seccomp filter");
+	r = seccomp_attr_set(to.ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	if (r == 0)
+		r = architectures(seccomp, to.ctx);
+	if (r == 0)
+		r = config_rules(seccomp, &to);
+	if (r == 0)
+		r = export(b, to.ctx, false);
+	seccomp_release(to.ctx);
+	return r;
+}
+
 static int compile_config(struct bundle *b, const struct node *seccomp)
 {
-	scmp_filter_ctx ctx;
-	struct node list, one;
 	uint32_t def = 0;
 	int r = refuse_extras(b, seccomp);
 
 	if (r == 0)
 		r = action(seccomp, "defaultAction", "defaultErrnoRet", &def);
-	if (r < 0)
-		return r;
-	ctx = seccomp_init(def);
-	if (!ctx)
-		return fault(-ENOMEM, "seccomp filter");
-	r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (r == 0)
-		r = architectures(seccomp, ctx);
-	if (r == 0)
-		r = node_array(seccomp, "syscalls", &list);
-	for (size_t i = 0; r == 1 && i < node_count(&list); i++)
-		if (node_object_at(&list, i, &one) < 0 || calls(&one, ctx, def) < 0)
-			r = -EINVAL;
-	if (r >= 0)
-		r = export(b, ctx, false);
-	seccomp_release(ctx);
-	return r;
+		r = compile_plain(b, seccomp, def);
+	return r == 1 ? compile_any(b, seccomp, def) : r;
 }
 
 /* In place restarts load the filter anew in each child of init, and loading one without

@@ -79,6 +79,7 @@ def test_three_unhealthy_runs_in_place_then_a_fresh_one(hf):
     c = hf.start("--restart", "always", "--restart-delay", "0", "--restart-mode", "auto",
                  "--", hf.torture, "stamp")
     init = c.init
+    c.wait_line("")
     for n in range(1, 5):
         kill(c.service, signal.SIGKILL)
         eventually(lambda: len(c.lines()) == n + 1, 15, f"start {n + 1}")

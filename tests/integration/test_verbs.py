@@ -358,9 +358,12 @@ def test_an_interrupt_before_the_start_leaves_nothing(hf):
     assert hf.containers() == [] and hf.files() == []
 
 
-def no_inotify():
-    """A filter under which inotify_init1 says EMFILE, as on a host that has used up its instances."""
-    rows = [(0x20, 0, 0, 0), (0x15, 0, 1, 294), (0x06, 0, 0, 0x00050000 | errno.EMFILE),
+INOTIFY_INIT1, INOTIFY_ADD_WATCH = 294, 254
+
+
+def refuse(call, err):
+    """A filter under which a call fails."""
+    rows = [(0x20, 0, 0, 0), (0x15, 0, 1, call), (0x06, 0, 0, 0x00050000 | err),
             (0x06, 0, 0, 0x7fff0000)]
     code = b"".join(struct.pack("=HBBI", *r) for r in rows)
     buf = ctypes.create_string_buffer(code)
@@ -371,7 +374,19 @@ def no_inotify():
 
 
 def test_a_failure_before_the_start_leaves_nothing(hf):
-    p = hf.popen("run", "--", hf.torture, "stamp", preexec_fn=no_inotify)
+    """As on a host that has used up its inotify instances."""
+    p = hf.popen("run", "--", hf.torture, "stamp",
+                 preexec_fn=lambda: refuse(INOTIFY_INIT1, errno.EMFILE))
     out, err = p.communicate(timeout=20)
     assert p.returncode == 125 and "watch" in err, (p.returncode, err)
     assert out == "" and hf.containers() == [] and hf.files() == []
+
+
+def test_output_arrives_without_a_watch(hf):
+    """As on a host that has used up its inotify watches: a service that lives on and one that ends."""
+    p = hf.popen("run", "--rm", "--", "/bin/sh", "-c", "echo a; sleep 0.3; echo b; sleep 0.3; echo c",
+                 preexec_fn=lambda: refuse(INOTIFY_ADD_WATCH, errno.ENOSPC))
+    assert p.stdout.readline() == "a\n"
+    assert p.stdout.readline() == "b\n" and p.poll() is None
+    out, err = p.communicate(timeout=20)
+    assert (p.returncode, out, err) == (0, "c\n", "")

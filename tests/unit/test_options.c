@@ -226,7 +226,7 @@ static void test_refusals(void **state)
 		{{"--name", "../x"}, "../x", "name"},
 		{{"--init", "none", "--restart-mode=in-place"}, "--restart-mode", "--init none"},
 	};
-	const char *args[ARGS_MAX];
+	const char *args[ARGS_MAX] = {0};
 	struct run run;
 
 	for (size_t i = 0; i < array_size(bad); i++) {
