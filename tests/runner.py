@@ -27,7 +27,8 @@ BUILDS = {
 }
 # What else the gcc build is put through. Each: the suites, and which of their tests (pytest -m).
 CRASH_SUITES = ("test_shim_death", "test_keeper_death", "test_crash_points", "test_chaos", "test_verbs")
-CGROUP_SUITES = ("test_cgroup", "test_oom", "test_restart", "test_policy", "test_launch")
+CGROUP_SUITES = ("test_cgroup", "test_oom", "test_restart", "test_policy", "test_launch",
+                 "test_options_limits")
 MASKED = {"HOLDFAST_KERNEL": "6.1"}  # everything newer is taken for absent
 LANES = {  # tests/vm/run -l: which tests of CGROUP_SUITES
     "qemu": "not release and not latency",
