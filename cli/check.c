@@ -59,7 +59,7 @@ static const struct probe probes[] = {
 	{"openat2", probe_openat2, 0, true, "no safe path lookup, so no sandbox"},
 	{"pidfd", probe_pidfd, 0, true, "no supervision"},
 	{"exit status by pidfd", probe_pidfd_exit, 0, false,
-		"when supervisor and init both die, an exit code may stay unknown"},
+		"with --init none, an exit after the keeper's death is told as unknown"},
 	{"1 MiB pipes", probe_pipe, 0, false,
 		"a service blocks earlier while nobody reads its output"},
 };

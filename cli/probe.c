@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -21,6 +20,7 @@
 #include "ipc/base/fault.h"
 #include "ipc/base/fd.h"
 #include "ipc/base/file.h"
+#include "ipc/base/have.h"
 #include "ipc/base/proc.h"
 
 #define note_set(note, ...) snprintf(note, PROBE_NOTE, __VA_ARGS__)
@@ -125,21 +125,12 @@ enum probe_answer probe_pidfd(long arg, char note[PROBE_NOTE])
 	return fd < 0 ? no(note, -fd) : PROBE_YES;
 }
 
-/* As in linux/pidfd.h of 6.15; the headers here may be older. */
-struct pidfd_info_exit {
-	uint64_t mask, cgroupid;
-	uint32_t ids[11];
-	int32_t exit_code;
-};
-#define GET_INFO  _IOWR(0xff, 11, struct pidfd_info_exit)
-#define INFO_EXIT (1ULL << 3)
-
 /* Does the kernel keep a reaped child's status for whoever holds its pidfd? */
 enum probe_answer probe_pidfd_exit(long arg, char note[PROBE_NOTE])
 {
-	struct pidfd_info_exit info = {.mask = INFO_EXIT};
 	pid_t pid = fork();
 	auto_fd fd = -1;
+	int r, status;
 
 	if (pid < 0)
 		return no(note, errno);
@@ -149,9 +140,15 @@ enum probe_answer probe_pidfd_exit(long arg, char note[PROBE_NOTE])
 	waitpid(pid, NULL, 0);
 	if (fd < 0)
 		return no(note, -fd);
-	if (ioctl(fd, GET_INFO, &info) < 0)
-		return no(note, errno);
-	return (info.mask & INFO_EXIT) && WEXITSTATUS(info.exit_code) == 7 ? PROBE_YES : PROBE_NO;
+	if (!have(HAVE_PIDFD_EXIT)) {
+		note_set(note, "since Linux %s, taken away by HOLDFAST_KERNEL",
+			have_since(HAVE_PIDFD_EXIT));
+		return PROBE_NO;
+	}
+	r = pidfd_exit_status(fd, &status);
+	if (r < 0)
+		return no(note, -r);
+	return WEXITSTATUS(status) == 7 ? PROBE_YES : PROBE_NO;
 }
 
 enum probe_answer probe_pipe(long arg, char note[PROBE_NOTE])

@@ -69,7 +69,9 @@ static void state_ended(char *dst, const struct history *h)
 		snprintf(dst, CELL, "Never started");
 	else
 		snprintf(dst, CELL, "Exited (%d) %s ago%s", exit_status(&h->last), age,
-			h->last.flags & EXIT_OOM_SEEN ? ", OOM" : "");
+			h->last.flags & EXIT_OOM_SEEN  ? ", OOM"
+			: h->last.flags & EXIT_UNKNOWN ? ", status not known"
+						       : "");
 }
 
 static void state_alive(char *dst, const struct history *h)

@@ -104,14 +104,17 @@ int cgfs_kill(const struct cghier *h, const char *path)
 /* Looking ---------------------------------------------------------------------------------------
  */
 
+/* v2 says it of the group and all below it; v1 has nothing but the list, and no list of a whole
+ * tree.
+ */
 static int look(void *ctx, const char *root, bool v2)
 {
 	struct group *g = ctx;
-	char path[PATH_BYTES], text[16];
+	char path[PATH_BYTES], text[64];
 
-	if (join(path, sizeof(path), root, g->path, "cgroup.procs") == 0 &&
+	if (join(path, sizeof(path), root, g->path, v2 ? "cgroup.events" : "cgroup.procs") == 0 &&
 		file_read_buf(AT_FDCWD, path, text, sizeof(text)) > 0)
-		g->populated = true;
+		g->populated |= !v2 || strstr(text, "populated 1");
 	return 0;
 }
 

@@ -20,6 +20,7 @@
 #include "shim/shim.h"
 
 #define REAP_WAIT_USEC USEC_PER_SEC
+#define REAP_LOOK_USEC (2 * USEC_PER_MSEC)
 #define SYNC_WAIT_USEC USEC_PER_SEC
 #define DRAIN_MAX      256 /* packets a turn: PID 1 must not keep the loop to itself */
 
@@ -350,10 +351,30 @@ void link_init_attach(struct shim *s, int channel)
 /* The end of PID 1 ------------------------------------------------------------------------------
  */
 
+/* Without init the service's status is PID 1's, and the kernel may know what nobody tells: a
+ * stranger reaps in its own time, and only then there is a status. true: look again later. */
+static bool ask_kernel(struct shim *s)
+{
+	int status, r;
+
+	if (shim_has_init(s) || s->init_pidfd.fd < 0)
+		return false;
+	r = pidfd_exit_status(s->init_pidfd.fd, &status);
+	if (r == 0) {
+		s->init_end = (struct reaped){.status = status};
+		s->init_status_known = true;
+	}
+	return r == -EAGAIN && now_mono() - s->dead_since < REAP_WAIT_USEC;
+}
+
 static void on_reap_timer(struct loop_timer *t)
 {
 	struct shim *s = t->ctx;
 
+	if (ask_kernel(s)) {
+		loop_timer_set(t, REAP_LOOK_USEC);
+		return;
+	}
 	s->init_exited = true;
 	while (link_init_drain(s))
 		;
@@ -373,14 +394,15 @@ static pid_t parent_of(pid_t pid)
 	return p ? (pid_t)strtol(p + 4, NULL, 10) : -1; /* ") S PPID" */
 }
 
-/* The keeper reaps its child and tells the status. An init that outlived its keeper has a stranger
- * for parent: nobody will tell, and there is nothing to wait for. */
+/* The keeper reaps its child and tells the status. A PID 1 that outlived its keeper has a stranger
+ * for parent: nobody will tell but the kernel. */
 static void on_pidfd(struct loop_io *io)
 {
 	struct shim *s = io->ctx;
 
 	loop_io_want(
 		io, false, false); /* open still: should the keeper die now, its heir gets it */
+	s->dead_since = now_mono();
 	if (!s->init_exited)
 		loop_timer_set(&s->reap_timer, s->init_is_keepers ? REAP_WAIT_USEC : 0);
 }

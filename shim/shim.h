@@ -40,7 +40,8 @@ struct shim {
 	/* the sandbox: what the newest launch made */
 	struct loop_io init; /* channel to PID 1; fd -1: none */
 	struct loop_io init_pidfd;
-	struct loop_timer reap_timer; /* PID 1 is dead, the keeper has yet to tell its status */
+	struct loop_timer reap_timer; /* PID 1 is dead, somebody has yet to reap it and tell */
+	uint64_t dead_since;
 	int shared_fd;
 	struct shared *shared;
 	int tty, tty_pipe[2];

@@ -25,6 +25,17 @@ BUILDS = {
     "sanitize": ("gcc", ["-Db_sanitize=address,undefined", "-Doptimization=1",
                          "-Db_lundef=false"], "not release"),
 }
+# What else the gcc build is put through. Each: the suites, and which of their tests (pytest -m).
+CRASH_SUITES = ("test_shim_death", "test_keeper_death", "test_crash_points", "test_chaos", "test_verbs")
+CGROUP_SUITES = ("test_cgroup", "test_oom", "test_restart", "test_policy", "test_launch",
+                 "test_options_limits")
+MASKED = {"HOLDFAST_KERNEL": "6.1"}  # everything newer is taken for absent
+LANES = {  # tests/vm/run -l: which tests of CGROUP_SUITES
+    "qemu": "not release and not latency",
+    "qemu-6.1": "quick and not release and not latency",
+}
+WIDE = 10  # HOLDFAST_SCALE from which on each of them runs the most that it can
+WIDE_SUITES = CGROUP_SUITES + ("test_keeper_death", "test_verbs")
 INTEGRATION_TIMEOUT = 900  # seconds per build at scale 1; a hang is a failure, not a wait
 
 
@@ -47,6 +58,14 @@ class Results:
 
 def say(text):
     print(f"== {text}", flush=True)
+
+
+def scale():
+    return max(1.0, float(os.environ.get("HOLDFAST_SCALE", "1")))
+
+
+def suites(names):
+    return [f"tests/integration/{name}.py" for name in names]
 
 
 def run(argv, log=None, env=None, timeout=None):
@@ -82,8 +101,9 @@ def junit(path, prefix):
             yield name, PASSED, ""
 
 
-def take_report(results, stage, path, status, text, meant=(0, 1)):
-    """A report's rows, and one failure more when they do not explain how the stage ended."""
+def take_report(results, stage, path, status, text, meant=(0, 1), nothing=False):
+    """A report's rows, and one failure more when they do not explain how the stage ended. nothing: a
+    keyword may have left no test (pytest's status 5)."""
     rows = []
     try:
         rows = list(junit(path, stage))
@@ -93,6 +113,8 @@ def take_report(results, stage, path, status, text, meant=(0, 1)):
     for row in rows:
         results.add(*row)
     failed = any(row[1] == FAILED for row in rows)
+    if not rows and nothing and status == 5:
+        return
     if not rows:
         results.add(f"{stage}:report", FAILED, "no test ran\n" + text)
     elif status not in meant or (status != 0) != failed:
@@ -151,24 +173,45 @@ class Build:
         take_report(results, f"unit-{self.kind}", report, status, text,
                     meant=range(0, 100))
 
-    def integration(self, results, keyword):
-        say(f"integration tests, {self.kind}")
-        report = os.path.join(OUT, f"integration-{self.kind}.xml")
+    def pytest(self, results, stage, marker, keyword, paths=("tests/integration",), env=None,
+               prefix=()):
+        """Runs pytest, behind the prefix of a command, and takes its report as that stage's."""
+        say(stage)
+        report = os.path.join(OUT, f"{stage}.xml")
         if os.path.exists(report):
             os.unlink(report)
-        shutil.rmtree(self.sanlogs, ignore_errors=True)
-        argv = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", "--tb=short",
-                f"--junit-xml={report}", "-m", self.marker, "tests/integration"]
+        argv = [*prefix, "/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-q",
+                "--tb=short", f"--junit-xml={report}", "-m", marker, *paths]
         if keyword:
             argv += ["-k", keyword]
-        scale = max(1.0, float(os.environ.get("HOLDFAST_SCALE", "1")))
-        status, text = run(argv, log=os.path.join(OUT, f"integration-{self.kind}.log"),
-                           env=self.env(), timeout=INTEGRATION_TIMEOUT * scale)
+        status, text = run(argv, log=os.path.join(OUT, f"{stage}.log"),
+                           env={**self.env(), **(env or {})}, timeout=INTEGRATION_TIMEOUT * scale())
         for line in text.split("\n"):
             if line.startswith("measured: "):
                 print(f"   {line}", flush=True)
-        take_report(results, f"integration-{self.kind}", report, status, text)
+        take_report(results, stage, report, status, text, nothing=bool(keyword))
+
+    def integration(self, results, keyword):
+        shutil.rmtree(self.sanlogs, ignore_errors=True)
+        self.pytest(results, f"integration-{self.kind}", self.marker, keyword)
         self.sanitizer_reports(results)
+
+    def masked(self, results, keyword):
+        """The suites of crashes and sockets as on the oldest supported kernel, at half the counts."""
+        self.pytest(results, "integration-masked", "", keyword, suites(CRASH_SUITES),
+                    env={**MASKED, "HOLDFAST_SCALE": str(scale() / 2)})
+
+    def vm(self, results, keyword):
+        """On other kernels, with nothing but cgroup v2; and the tool itself that boots them."""
+        wide = scale() >= WIDE
+        for lane, marker in LANES.items():
+            stage = "integration-vm" + lane[len("qemu"):]
+            limit = INTEGRATION_TIMEOUT * scale() - 30  # before the runner's own
+            prefix = (os.path.join(HERE, "vm", "run"), "-l", lane, "-t", f"{limit:.0f}", "-w", OUT)
+            self.pytest(results, stage, LANES["qemu"] if wide else marker, keyword,
+                        suites(WIDE_SUITES if wide else CGROUP_SUITES),
+                        env={"HOLDFAST_LANE": lane}, prefix=prefix)
+        self.pytest(results, "vm-lane", "", keyword, ["tests/vm"])
 
     def sanitizer_reports(self, results):
         """Daemons report into files; a report that no test owned up to still fails the run."""
@@ -227,10 +270,11 @@ def stages(results, only, keyword):
     if everything or "lint" in only:
         lints(results)
     for kind in BUILDS:
+        extra = [name for name in ("masked", "vm") if kind == "gcc" and (everything or name in only)]
         wanted_unit = everything or "unit" in only or ("sanitize" in only and kind == "sanitize")
         wanted_integration = (everything or ("integration" in only and kind == "gcc")
                               or ("sanitize" in only and kind == "sanitize"))
-        if not (wanted_unit or wanted_integration):
+        if not (wanted_unit or wanted_integration or extra):
             continue
         build = Build(kind)
         start = time.monotonic()
@@ -239,6 +283,10 @@ def stages(results, only, keyword):
                 build.unit(results)
             if wanted_integration:
                 build.integration(results, keyword)
+            for name in extra:
+                start_extra = time.monotonic()
+                getattr(build, name)(results, keyword)
+                say(f"{name}: {time.monotonic() - start_extra:.0f} s")
         say(f"{kind}: {time.monotonic() - start:.0f} s")
     if everything or "bench" in only:
         bench(results)
@@ -247,7 +295,8 @@ def stages(results, only, keyword):
 def main():
     parser = argparse.ArgumentParser(prog="tests/run")
     parser.add_argument("--only", action="append", default=[],
-                        choices=("lint", "unit", "integration", "sanitize", "bench"))
+                        choices=("lint", "unit", "integration", "masked", "vm", "sanitize",
+                                 "bench"))
     parser.add_argument("--keyword", help="integration tests that match (pytest -k)")
     args = parser.parse_args()
     os.environ.setdefault("HOLDFAST_SCALE", "1")

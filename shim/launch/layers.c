@@ -138,8 +138,8 @@ static int show_idmapped(struct launch *l, int mount, const char *path, bool rec
 	if (fstat(mount, &st) != 0)
 		return fault(-errno, "%s", path);
 	return fault(r,
-		"rootfs %s lies on %s, which can't be shown id-mapped (copy it to ext4, xfs, btrfs "
-		"or tmpfs, or leave the user namespace out)",
+		"rootfs %s lies on %s, which can't be shown id-mapped (copy it to ext4, xfs or "
+		"btrfs, or leave the user namespace out)",
 		path, fs_name(st.st_dev));
 }
 

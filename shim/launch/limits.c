@@ -238,6 +238,18 @@ static int no_file(const struct launch *l, const char *key)
 		key);
 }
 
+/* With the flag the kernel would take PID 1 along. With an init it stays 0, and the group's part is
+ * init's: any kill for lack of memory, then everybody's (--oom-policy). */
+static bool oom_group_is_inits(struct launch *l, const char *key, const char *value)
+{
+	if (launch_flag(l, SETTINGS_NO_INIT) || strcmp(key, "memory.oom.group") != 0)
+		return false;
+	if (value[0] == '1' && l->set.policy.oom == OOM_CONTINUE)
+		launch_warn(l,
+			"memory.oom.group 1 of config.json: --oom-policy continue says otherwise");
+	return true;
+}
+
 static int unified(struct launch *l)
 {
 	struct sandbox_walk w = sandbox_walk(l->sb, l->sb->limits.unified);
@@ -246,6 +258,8 @@ static int unified(struct launch *l)
 	for (const char *key; r == 0 && (key = sandbox_next(&w));) {
 		const char *value = sandbox_next(&w);
 
+		if (value && oom_group_is_inits(l, key, value))
+			continue;
 		if (dir < 0 || faccessat(dir, key, F_OK, AT_SYMLINK_NOFOLLOW) != 0)
 			return no_file(l, key);
 		r = file_write(dir, key, value ? value : "");
@@ -253,10 +267,37 @@ static int unified(struct launch *l)
 	return r;
 }
 
+/* A v2 group has a controller's files only if each one above passes the controller on, which a
+ * group that holds processes itself can't (cgroup-v2.rst: no internal processes). */
+static int passed_on(const struct launch *l, int kind)
+{
+	static const struct {
+		const char *file, *controller;
+	} wants[GROUPS] = {
+		[GROUP_MEMORY] = {"memory.max", "memory"},
+		[GROUP_CPU] = {"cpu.weight", "cpu"},
+		[GROUP_PIDS] = {"pids.max", "pids"},
+		[GROUP_CPUSET] = {"cpuset.cpus", "cpuset"},
+	};
+
+	if (!wants[kind].file || !limits_want(l, kind) || !group_on_v2(l, kind) ||
+		faccessat(l->group[GROUP_V2].dir, wants[kind].file, F_OK, 0) == 0)
+		return 0;
+	return fault_plain(-EBUSY,
+		"cgroup %s does not get the %s controller: processes run in a group above it, which "
+		"so can't pass it on (move them to a group of their own, or choose another path)",
+		l->set.cgroup, wants[kind].controller);
+}
+
 int step_limits(struct launch *l)
 {
 	const uint64_t *v = l->sb->limits.value;
 	int dir = group_dir(l, GROUP_MEMORY), r = 0;
+
+	for (int kind = GROUP_MEMORY; r == 0 && kind < GROUPS; kind++)
+		r = passed_on(l, kind);
+	if (r < 0)
+		return r;
 
 	if (limits_want(l, GROUP_MEMORY))
 		r = group_on_v2(l, GROUP_MEMORY) ? memory_v2(l, dir, v) : memory_v1(l, dir, v);

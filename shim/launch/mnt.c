@@ -2,12 +2,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "ipc/base/fd.h"
+#include "ipc/base/have.h"
 
 int mnt_clone(int dir, const char *path, bool recursive)
 {
@@ -34,10 +37,19 @@ int mnt_attr(int mount, uint64_t set, uint64_t clear, bool recursive)
 		       : -errno;
 }
 
+static bool on_tmpfs(int mount)
+{
+	struct statfs st;
+
+	return fstatfs(mount, &st) == 0 && st.f_type == TMPFS_MAGIC;
+}
+
 int mnt_idmap(int mount, int userns, bool recursive)
 {
 	struct mount_attr a = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns};
 
+	if (!have(HAVE_TMPFS_IDMAP) && on_tmpfs(mount))
+		return -EINVAL; /* as an older kernel says */
 	return mount_setattr(mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &a,
 		       sizeof(a)) == 0
 		       ? 0

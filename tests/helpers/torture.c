@@ -214,6 +214,7 @@ static const struct torture verbs[] = {
 	{"eat", torture_eat, "MIB: touch that much memory, then stay"},
 	{"eat-child", torture_eat_child, "MIB: a child does, its end is told"},
 	{"forks", torture_forks, "N: at most N children, tell how many"},
+	{"storm", torture_storm, "N: that many processes fork and exit without end"},
 	{"daemons", torture_daemons, "N STATUS: leave N daemons behind"},
 	{"zombies", torture_zombies, "N: leave N zombies and orphans"},
 	{"leak", torture_leak, "STATUS: leave SysV and POSIX shm behind"},

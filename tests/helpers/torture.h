@@ -19,6 +19,7 @@ void torture_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* torture_leaks.c: memory, processes and what else a bad service leaves behind */
 int torture_eat(int argc, char **argv);
 int torture_eat_child(int argc, char **argv);
+int torture_storm(int argc, char **argv);
 int torture_forks(int argc, char **argv);
 int torture_daemons(int argc, char **argv);
 int torture_leak(int argc, char **argv);

@@ -12,6 +12,7 @@
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FORKS_MAX 4096
@@ -54,6 +55,33 @@ int torture_eat_child(int argc, char **argv)
 		;
 	torture_say("child %s %d", WIFSIGNALED(status) ? "signal" : "exit",
 		WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	return torture_sleep_for_ever();
+}
+
+/* Never the same pid for longer than a fork takes: what a loop over a list of pids can't kill. */
+static void hop(void)
+{
+	const struct timespec breath = {0, 1000000};
+
+	for (;;) {
+		pid_t pid = fork();
+
+		if (pid > 0)
+			_exit(0);
+		if (pid < 0)
+			nanosleep(&breath, NULL); /* the group's limit */
+	}
+}
+
+int torture_storm(int argc, char **argv)
+{
+	long want = torture_number(argc, argv, 1, 20);
+
+	signal(SIGCHLD, SIG_IGN);
+	for (long i = 0; i < want && i < FORKS_MAX; i++)
+		if (fork() == 0)
+			hop();
+	torture_say("storm");
 	return torture_sleep_for_ever();
 }
 

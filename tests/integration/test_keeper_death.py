@@ -1,8 +1,14 @@
 """A keeper that dies is replaced by the shim, and the shim by the new keeper: the service does not
 notice, clients stay connected, nothing is lost."""
 
+import ctypes
+import os
+import re
 import signal
 
+import pytest
+
+import journal
 from rig import Container, alive, eventually, kill, scaled
 from test_shim_death import exactly, numbered
 
@@ -76,3 +82,112 @@ def test_both_die_and_a_command_ends_what_is_left(hf):
     c.stop()
     assert not alive(init) and not alive(service)
     assert "Exited" in c.ps()
+
+
+# ---- without init: the service is a stranger's child then. Here the stranger is the test itself.
+
+PR_SET_CHILD_SUBREAPER, WALL = 36, 0x40000000
+
+
+@pytest.fixture
+def stranger():
+    """Orphans become the test's own children, and stay zombies until it looks after them."""
+    prctl = ctypes.CDLL(None).prctl
+    assert prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    yield
+    assert prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) == 0
+
+    def all_reaped():
+        try:
+            while os.waitpid(-1, os.WNOHANG | WALL)[0]:
+                pass
+        except ChildProcessError:
+            return True
+        return False
+    eventually(all_reaped, 10, "the end of all orphans")
+
+
+def tells_exits():
+    """Linux 6.15 and later keep the status of a reaped process for who holds its pidfd."""
+    version = os.environ.get("HOLDFAST_KERNEL") or os.uname().release
+    return tuple(map(int, re.match(r"(\d+)\.(\d+)", version).groups())) >= (6, 15)
+
+
+def the_exit(c):
+    """(exit, flags) of the one exit in the journal."""
+    exits = [r for r in journal.read(c.state_dir) if r.kind == journal.EXITED]
+    assert len(exits) == 1
+    return exits[0].exit(), journal.EXIT.unpack_from(exits[0].body)[2]
+
+
+def orphaned(hf):
+    """A service without init that its keeper has left behind; all its supervisors are new."""
+    c = hf.start("--init", "none", "--", hf.torture, "catch", "7", service=False)
+    eventually(lambda: c.init and c.lines(), 10, "the service's first line")
+    keeper, shim = c.keeper, c.shim
+    kill(keeper, signal.SIGKILL)
+    successors(c, keeper, shim)
+    return c
+
+
+def is_observed(c, code):
+    assert c.wait_end() == (code if code >= 0 else 128 - code)
+    got, flags = the_exit(c)
+    assert got == code and not flags & (journal.EXIT_INFERRED | journal.EXIT_UNKNOWN)
+    assert "not known" not in c.ps()
+
+
+def is_unknown(c):
+    assert c.wait_end() == 125
+    _, flags = the_exit(c)
+    assert flags & journal.EXIT_INFERRED and flags & journal.EXIT_UNKNOWN
+    assert "status not known" in c.ps()
+
+
+MASKS = pytest.mark.parametrize("mask", [None, "6.1"], ids=["this-kernel", "masked"])
+ENDS = pytest.mark.parametrize("signo,code", [(signal.SIGTERM, 7), (signal.SIGKILL, -9)],
+                               ids=["exit", "signal"])
+
+
+@MASKS
+@ENDS
+def test_without_init_a_zombie_tells_its_status(hf, stranger, monkeypatch, mask, signo, code):
+    if mask:
+        monkeypatch.setenv("HOLDFAST_KERNEL", mask)
+    c = orphaned(hf)
+    kill(c.init, signo)
+    is_observed(c, code)
+
+
+@MASKS
+@ENDS
+def test_without_init_the_kernel_tells_or_nobody(hf, stranger, monkeypatch, mask, signo, code):
+    """Ended and reaped by the stranger while no shim was there to look."""
+    if mask:
+        monkeypatch.setenv("HOLDFAST_KERNEL", mask)
+    c = orphaned(hf)
+    keeper, shim, service = c.keeper, c.shim, c.init
+    kill(keeper, signal.SIGSTOP)  # it shall not revive the shim yet
+    kill(shim, signal.SIGKILL)
+    kill(service, signo)
+    os.waitid(os.P_PID, service, os.WEXITED | WALL)
+    kill(keeper, signal.SIGCONT)
+    if tells_exits():
+        is_observed(c, code)
+    else:
+        is_unknown(c)
+
+
+def test_without_init_service_and_keeper_die_together(hf):
+    """The exit falls into the time in which nobody supervises."""
+    for _ in range(scaled(4, 100)):
+        c = hf.start("--init", "none", "--", hf.torture, "catch", "7", service=False)
+        eventually(lambda: c.init and c.lines(), 10, "the service's first line")
+        service = c.init
+        kill(c.keeper, signal.SIGKILL)
+        kill(service, signal.SIGKILL)
+        if tells_exits():
+            is_observed(c, -9)
+        else:  # whoever reaps it may be faster than the shim
+            assert c.wait_end() in (125, 137)
+        c.rm()

@@ -58,6 +58,7 @@ def test_exhausted_budget_keeps_the_last_status(hf):
     assert runs(c) == 6
 
 
+@pytest.mark.latency
 def test_first_restart_at_once_then_growing_delays(hf):
     c = hf.start("--restart", "always", "--restart-delay", "100ms", "--restart-max-delay", "250ms",
                  "--restart-budget", "5/1h", "--", hf.torture, "live", "0", "1", service=False)

@@ -32,6 +32,7 @@ def outcome(tmp_path, report, status):
     (GOOD, 1, (1, 1, 0)),  # failed, but no test says so
     (GOOD, 139, (1, 1, 0)),  # crashed at the end
     (GOOD, 124, (1, 1, 0)),  # hung at the end
+    (GOOD, 125, (1, 1, 0)),  # the machine that it ran on died at the end
     (BAD, 0, (1, 2, 0)),  # a test failed, but the stage claims success
     (BAD, 3, (1, 2, 0)),  # broke down after a failure
     (None, 0, (0, 1, 0)),  # no report
@@ -41,6 +42,34 @@ def outcome(tmp_path, report, status):
 ])
 def test_what_does_not_add_up_fails(tmp_path, report, status, wanted):
     assert outcome(tmp_path, report, status) == wanted
+
+
+def test_a_keyword_may_leave_no_test_of_a_stage(tmp_path):
+    path = tmp_path / "report.xml"
+    path.write_text("<testsuite/>")
+    for nothing, status, wanted in ((True, 5, []), (True, 0, ["x:report"]), (False, 5, ["x:report"]),
+                                    (True, 125, ["x:report"])):
+        results = runner.Results()
+        runner.take_report(results, "x", str(path), status, "output", nothing=nothing)
+        assert [r[0] for r in results.rows if r[1] == runner.FAILED] == wanted
+
+
+@pytest.mark.parametrize("lane,wanted", [  # what tests/vm/run does, and what becomes of it
+    ("exit 125", (0, 1, 0)),  # no machine, no report
+    ("exit 0", (0, 1, 0)),  # claims success without a report
+    ("cp {report}/good.xml {out}; exit 0", (1, 0, 0)),
+    ("cp {report}/good.xml {out}; exit 124", (1, 1, 0)),
+])
+def test_a_stage_behind_a_command_that_breaks_down(tmp_path, monkeypatch, lane, wanted):
+    (tmp_path / "good.xml").write_text(GOOD)
+    (tmp_path / "lane").write_text("#!/bin/sh\n" + lane.format(report=tmp_path,
+                                                             out=tmp_path / "x.xml") + "\n")
+    (tmp_path / "lane").chmod(0o755)
+    (tmp_path / "x.xml").write_text(GOOD)  # of an earlier run
+    monkeypatch.setattr(runner, "OUT", str(tmp_path))
+    results = runner.Results()
+    runner.Build("gcc").pytest(results, "x", "", None, prefix=[str(tmp_path / "lane")])
+    assert tuple(results.count(o) for o in (runner.PASSED, runner.FAILED, runner.SKIPPED)) == wanted
 
 
 def test_skips_need_a_line_in_the_list(tmp_path, monkeypatch):
