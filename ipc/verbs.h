@@ -144,7 +144,16 @@ enum held_kind {
 	HELD_CONN,	   /* key: connection id */
 	HELD_TTY_PIPE_RD,  /* what has left the terminal and not yet reached the log */
 	HELD_TTY_PIPE_WR,
+	HELD_CALLS, /* the shim's table of calls under way (shim/calls.h) */
 	HELD_KINDS,
+};
+
+/* The sockets of a container: keys of HELD_LISTENER, and where a connection came in. */
+enum container_socket {
+	SOCKET_TOOL,	/* `sock`: packets, the tool's own */
+	SOCKET_CONTROL, /* `control`: ttrpc, every method */
+	SOCKET_OBSERVE, /* `observe`: ttrpc, what changes nothing */
+	SOCKETS,
 };
 
 struct held {
@@ -155,7 +164,8 @@ struct held {
 struct held_conn {
 	uint64_t id;
 	int32_t pid; /* SO_PEERCRED at accept */
-	uint32_t uid, gid, pad;
+	uint32_t uid, gid;
+	uint32_t socket; /* enum container_socket */
 };
 
 struct keeper_hello {

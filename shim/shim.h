@@ -13,6 +13,7 @@
 #include "shim/journal.h"
 #include "shim/life.h"
 #include "shim/pump.h"
+#include "shim/serve.h"
 
 struct shim {
 	struct loop loop;
@@ -21,6 +22,8 @@ struct shim {
 	struct journal journal;
 	struct pump pump;
 	struct clients clients;
+	struct serve serve;
+	struct calls calls;
 	int log_dirfd;
 
 	enum life_phase phase;
@@ -31,7 +34,13 @@ struct shim {
 	/* the keeper */
 	struct loop_io keeper; /* channel */
 	struct keeper_hello hello;
-	int listener; /* a second hold, for the day the keeper dies */
+	struct {
+		struct held_conn peer;
+		int fd;
+	} early[CALLS_CONNS_MAX]; /* connections that were told before the table of their calls */
+	unsigned early_len;
+	int calls_held;		/* the predecessor's table, -1: none */
+	int listeners[SOCKETS]; /* a second hold, for the day the keeper dies */
 
 	/* the sandbox: what the newest launch made */
 	struct loop_io init; /* channel to PID 1; fd -1: none */
