@@ -179,7 +179,7 @@ int attach_ended(const struct exit_info *e, const char *command)
 		return start_failed(e, command);
 	if (e->reason == POLICY_WHY_BUDGET)
 		complain(
-			"the restart budget is used up after %llu restarts: it stays down (--restart-budget sets it)",
+			"the restart budget is used up after %llu restarts: it stays down (--restart-budget, or --restart on-failure:N, sets it)",
 			(unsigned long long)e->restarts);
 	if ((e->flags & EXIT_OOM_SEEN) && e->signal == SIGKILL)
 		complain("OOM: killed for lack of memory (--memory sets the limit)");
@@ -430,6 +430,16 @@ static void await_removal(struct attach *a)
 		complain("warning: %s", fault_text());
 }
 
+/* A reader that left (EPIPE) knows that it did. */
+static void tell_unwritten(const struct attach *a)
+{
+	for (int i = 0; i < LOG_STREAMS; i++)
+		if (a->out[i].err && a->out[i].err != EPIPE)
+			complain("warning: %s could not be written: %s%s",
+				log_stream_name(a->out[i].stream), strerror(a->out[i].err),
+				a->conf->remove ? "" : " (holdfast logs has it)");
+}
+
 static int attach_loop(struct attach *a)
 {
 	int r = 0;
@@ -444,6 +454,7 @@ static int attach_loop(struct attach *a)
 				"warning: %llu bytes of %s were rotated away before they were shown",
 				(unsigned long long)a->out[i].lost,
 				log_stream_name(a->out[i].stream));
+	tell_unwritten(a);
 	if (r < 0) {
 		complain("%s", fault_text());
 		return CLI_BROKEN;

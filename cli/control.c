@@ -16,6 +16,7 @@
 #include "ipc/base/clock.h"
 #include "ipc/base/fault.h"
 #include "ipc/base/mem.h"
+#include "ipc/base/proc.h"
 
 #define TRIES 5 /* a supervisor may retire just as we ask it */
 
@@ -237,10 +238,27 @@ static int rm_damaged(struct state *s)
 	return state_history(s, &h, &stale) < 0 ? state_remove_forced(s) : -EIO;
 }
 
+/* To adopt an orphan ends its service: not for a command that refuses what runs. */
+static int refuse_orphan(const struct state *s)
+{
+	struct history h;
+	bool stale;
+
+	if (state_supervised(s) != 0 || state_history(s, &h, &stale) < 0 || stale ||
+		h.init_pid <= 0 || h.state == LIFE_DOWN || h.state == LIFE_REMOVED ||
+		proc_starttime(h.init_pid) != h.init_starttime)
+		return 0;
+	return fault_plain(-EBUSY,
+		"%s: is running, with nobody supervising it (stop it first, or use rm -f)", s->id);
+}
+
 static int rm_one(struct state *s, const struct control *ctl)
 {
 	struct client c = {.fd = -1};
-	int r = 0;
+	int r = ctl->force ? 0 : refuse_orphan(s);
+
+	if (r < 0)
+		return r;
 
 	for (int i = 0; i < TRIES; i++) {
 		r = client_revive(&c, s);

@@ -96,6 +96,7 @@ static size_t put(struct follow *f, const char *buf, size_t len)
 		return (size_t)n;
 	if (errno == EAGAIN || errno == EINTR)
 		return 0;
+	f->err = errno;
 	f->deaf = true; /* its reader is gone, or its disk is full: the service goes on */
 	return len;
 }

@@ -13,6 +13,7 @@ struct follow {
 	int out;      /* not owned */
 	bool patient; /* out may be full: ask before writing */
 	bool deaf;    /* out is gone: bytes are passed over */
+	int err;      /* why: errno, 0: it is not */
 	int fd;	      /* current segment, -1: none yet */
 	uint64_t base, at;
 	uint64_t lost; /* bytes that rotation took before they were read */

@@ -30,6 +30,7 @@ struct logs {
 	bool follow, stamps, raw, tail_set;
 	uint64_t tail;
 	const char *stream;
+	enum log_stream last;	    /* shown */
 	bool mid_line[LOG_STREAMS]; /* the stream's last byte shown was no line end */
 	bool shown[LOG_STREAMS];    /* out is a terminal: control bytes are made visible */
 	struct visible visible[LOG_STREAMS];
@@ -114,6 +115,9 @@ static void print_piece(struct logs *logs)
 	const struct logread_piece *p = &logs->piece;
 	FILE *f = file_of(p->stream);
 
+	if (p->stream != logs->last)
+		fflush(file_of(logs->last)); /* both may be one pipe: 2>&1 keeps the order */
+	logs->last = p->stream;
 	if (p->dropped)
 		complain("%llu bytes of %s were dropped here", (unsigned long long)p->dropped,
 			log_stream_name(p->stream));
@@ -132,14 +136,16 @@ static void print_piece(struct logs *logs)
 /* Prints all that is on disk; 0 or a fault. */
 static int print_rest(struct logs *logs)
 {
-	int r;
+	int r, err;
 
 	while ((r = logread_next(&logs->read, &logs->piece)) > 0)
 		print_piece(logs);
-	fflush(stdout);
+	err = fflush(stdout) ? errno : EIO;
 	fflush(stderr);
-	if (r == 0 && ferror(stdout))
-		return fault(-EPIPE, "write");
+	if (r == 0 && ferror(stdout)) {
+		clearerr(stdout); /* told here, once */
+		return fault(-err, "write");
+	}
 	return r;
 }
 
@@ -279,7 +285,8 @@ int command_logs(int argc, char **argv)
 		complain("%s", fault_text());
 		return CLI_USAGE;
 	}
-	signal(SIGPIPE, SIG_DFL); /* `holdfast logs | head` ends as every tool does */
+	setvbuf(stderr, NULL, _IOLBF, BUFSIZ); /* one write for each byte otherwise */
+	signal(SIGPIPE, SIG_DFL);	       /* `holdfast logs | head` ends as every tool does */
 	for (int i = 0; i < LOG_STREAMS; i++)
 		logs.shown[i] =
 			!logs.raw && isatty(i == LOG_STDOUT ? STDOUT_FILENO : STDERR_FILENO);

@@ -1,6 +1,7 @@
 /* holdfast: the operator's and deployer's tool. One table of subcommands; each parses its own
  * options from a table (cli/options.h). It is a client of a container's socket; where no supervisor
  * is alive it reads the container's journal and raw logs by itself. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -59,6 +60,15 @@ static int help(void)
 	return CLI_OK;
 }
 
+/* What a full disk did not take was not done. A stdout that the caller closed is not missed. */
+static int close_stdout(int status, int failed)
+{
+	if ((fflush(stdout) == 0 && !ferror(stdout)) || errno == EBADF)
+		return status;
+	complain("standard output could not be written: %s", strerror(errno));
+	return status ? status : failed;
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "--help";
@@ -66,13 +76,14 @@ int main(int argc, char **argv)
 	log_init("holdfast", NULL);
 	if (strcmp(name, "--help") == 0 || strcmp(name, "help") == 0 || strcmp(name, "-h") == 0) {
 		help();
-		return argc > 1 ? CLI_OK : CLI_USAGE;
+		return close_stdout(argc > 1 ? CLI_OK : CLI_USAGE, CLI_FAILED);
 	}
 	if (strcmp(name, "--version") == 0)
-		return command_version(argc - 1, argv + 1);
+		return close_stdout(command_version(argc - 1, argv + 1), CLI_FAILED);
 	for (size_t i = 0; i < array_size(subcommands); i++)
 		if (strcmp(name, subcommands[i].name) == 0)
-			return subcommands[i].run(argc - 1, argv + 1);
+			return close_stdout(subcommands[i].run(argc - 1, argv + 1),
+				subcommands[i].run == command_run ? CLI_BROKEN : CLI_FAILED);
 	complain("%s: no such command (holdfast --help lists them)", name);
 	return CLI_USAGE;
 }

@@ -142,6 +142,8 @@ static int take_short(const struct option_table *t, void *ctx, struct cursor *c,
 		text++;
 		if (o->arg)
 			return apply(ctx, o, c, *text ? text + (*text == '=') : NULL);
+		if (*text == '=')
+			return option_bad(o, text + 1, "takes no value (leave it out)");
 		r = apply(ctx, o, c, NULL);
 	}
 	return r;

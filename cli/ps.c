@@ -90,7 +90,7 @@ static bool describe_state(char *dst, const struct history *h, bool stale, bool 
 		snprintf(dst, CELL, "Never started");
 		return false;
 	}
-	snprintf(dst, CELL, "Orphaned (any command that changes it adopts it)");
+	snprintf(dst, CELL, "Orphaned (stop, kill, restart or rm -f ends it)");
 	return true;
 }
 

@@ -86,6 +86,11 @@ static int absolute(const char *path)
 	       (strlen(path) < 3 || strcmp(path + strlen(path) - 3, "/..") != 0);
 }
 
+static int is_root(const char *path)
+{
+	return path[strspn(path, "/")] == '\0';
+}
+
 /* Takes over what m owns. */
 static int mount_put(struct run *run, struct spec_mount m)
 {
@@ -111,6 +116,8 @@ static int set_volume(void *ctx, const struct option *o, const char *value)
 		return option_bad(o, value, "use SRC:DST or SRC:DST:ro");
 	if (!absolute(src) || !absolute(dst))
 		return option_bad(o, value, "SRC and DST must be absolute paths without ..");
+	if (is_root(dst))
+		return option_bad(o, value, "DST is the root directory (use --rootfs SRC)");
 	if (access(src, F_OK) < 0)
 		return option_bad(o, value, "SRC does not exist (make it first)");
 	if (asprintf(&m.options, "rbind,rprivate,nosuid,nodev,%s", mode) < 0)
@@ -130,6 +137,9 @@ static int set_tmpfs(void *ctx, const struct option *o, const char *value)
 
 	if (!dst || !absolute(dst))
 		return option_bad(o, value, "not an absolute path (use /run, or /run:size=16m)");
+	if (is_root(dst))
+		return option_bad(
+			o, value, "that is the root directory (use --read-only, or --rootfs)");
 	if (asprintf(&m.options, "nosuid,nodev,noexec,%s", rest ? rest : "") < 0)
 		m.options = NULL;
 	m.text = take(text);
@@ -388,10 +398,11 @@ static int set_hostname(void *ctx, const struct option *o, const char *value)
 {
 	size_t len = strlen(value);
 
-	if (len == 0 || len > 63 ||
+	if (len == 0 || len > 63 || strchr(".-", *value) ||
 		strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 			      "0123456789.-") != len)
-		return option_bad(o, value, "use 1 to 63 letters, digits, dots and dashes");
+		return option_bad(o, value,
+			"use 1 to 63 letters, digits, dots and dashes, a letter or digit first");
 	return option_text(ctx, o, value);
 }
 
@@ -470,14 +481,17 @@ static void settings_defaults(struct settings *s)
 /* Absolute, and really there. */
 static int path_resolve(const char *option, const char **path)
 {
-	char *full;
+	auto_free char *full = NULL;
+	struct stat st;
 
 	if (!*path)
 		return 0;
 	full = realpath(*path, NULL);
-	if (!full)
+	if (!full || stat(full, &st) < 0)
 		return fault(-errno, "%s \"%.200s\"", option, *path);
-	*path = full; /* lives as long as the program */
+	if (!S_ISDIR(st.st_mode))
+		return fault_plain(-ENOTDIR, "%s \"%.200s\": not a directory", option, *path);
+	*path = take(full); /* lives as long as the program */
 	return 0;
 }
 

@@ -48,9 +48,10 @@ def sections(text, mark="#"):
 
 
 def entries(text):
-    """Every described option of a section: [Option]; several may share one entry."""
+    """Every described option of a section: [Option]; several may share one entry. A line of prose
+    that begins with an option is none: nothing indented follows it."""
     found = []
-    for m in re.finditer(r"^(\*-.*)\n((?:(?:\t.*)?\n)*)", text + "\n", re.M):
+    for m in re.finditer(r"^(\*-.*)\n(\t.*\n(?:(?:\t.*)?\n)*)", text + "\n", re.M):
         for o in re.finditer(OPTION, plain(m.group(1))):
             found.append(Option(o.group(2), o.group(1), o.group(3), plain(m.group(2))))
     return found
@@ -60,6 +61,16 @@ def terms(text):
     """What a section's entries are about, but options: exit statuses, variables, files."""
     return [plain(t) for line in re.findall(r"^([*_][^*_\s-].*)\n\t", text, re.M)
             for t in re.split(r", (?=[*_])", line)]
+
+
+def table(text):
+    """Row's title -> column's title -> cell, of a section's table."""
+    rows = []
+    for line in re.findall(r"^(?:\[\[|\||:-|:) .*", text, re.M):
+        if line.startswith(("[[", "|")):
+            rows.append([])
+        rows[-1].append(plain(line.split(" ", 1)[1].strip()))
+    return {row[0]: dict(zip(rows[0][1:], row[1:])) for row in rows[1:]}
 
 
 def default_of(text):

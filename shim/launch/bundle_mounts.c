@@ -125,6 +125,25 @@ static bool unmapped_gid(const struct bundle *b, const char *s)
 	return true;
 }
 
+/* As the kernel reads them (shmem_parse_one); here, since there it is too late for a word about it.
+ */
+static bool tmpfs_value_ok(const char *s)
+{
+	const char *v = strchr(s, '=');
+	size_t digits;
+
+	if (!v++)
+		return true;
+	if (strncmp(s, "mode=", 5) == 0)
+		return *v && v[strspn(v, "01234567")] == '\0';
+	digits = strspn(v, "0123456789");
+	if (strncmp(s, "uid=", 4) == 0 || strncmp(s, "gid=", 4) == 0)
+		return digits && !v[digits];
+	if (strncmp(s, "size=", 5) != 0 && strncmp(s, "nr_", 3) != 0)
+		return true;
+	return digits && (!v[digits] || (strchr("kKmMgGtT%", v[digits]) && !v[digits + 1]));
+}
+
 static int option(const struct node *n, struct sandbox_mount *m, const char *keys, const char *s)
 {
 	if (word(n, m, s))
@@ -147,6 +166,9 @@ static int option(const struct node *n, struct sandbox_mount *m, const char *key
 		return 0;
 	if (!key_known(keys, s))
 		return node_fault(n, "options", "\"%.60s\": not supported here (remove it)", s);
+	if ((m->kind == MOUNT_TMPFS || m->kind == MOUNT_DEV) && !tmpfs_value_ok(s))
+		return node_fault(n, "options",
+			"\"%.60s\": not a value of tmpfs (use size=16m, mode=0755, uid=1000)", s);
 	if (strcmp(s, "newinstance") != 0 && !unmapped_gid(list.b, s))
 		blob_more(&list.b->blob, &m->options, s);
 	return 0;

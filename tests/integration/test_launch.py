@@ -548,6 +548,8 @@ BAD = [
     (lr.config(["x"], mounts=[{"destination": "/proc/sys", "type": "tmpfs"}]), "/proc"),
     (lr.config(["x"], mounts=[{"destination": "/x", "type": "ext4", "source": "/dev/vda"}]), "ext4"),
     (lr.config(["x"], mounts=[{"destination": "/x", "type": "tmpfs", "options": ["wow"]}]), "wow"),
+    *((lr.config(["x"], mounts=[{"destination": "/x", "type": "tmpfs", "options": [o]}]), o)
+      for o in ("size=", "size=1q", "size=-1", "mode=888", "uid=root", "nr_inodes=many")),
     (lr.config(["x"], process__capabilities={"bounding": ["CAP_WOW"]}), "CAP_WOW"),
     (lr.config(["x"], linux__resources={"memory": {"limit": 1}}), "memory.limit"),
     (lr.config(["x"], ociVersion="0.1"), "ociVersion"),

@@ -95,6 +95,13 @@ BAD = [
     (["--cgroup", "relative"], "--cgroup"),
     (["--rootfs", "/no/such/directory"], "/no/such/directory"),
     (["--bundle", "/no/such/bundle"], "/no/such/bundle"),
+    (["--rootfs", "/etc/passwd"], "/etc/passwd"),
+    (["--volume", "/etc:/"], "--volume"),
+    (["--tmpfs", "/"], "--tmpfs"),
+    (["--tmpfs", "/t:size=x"], "size=x"),
+    (["--tmpfs", "/t:mode=9"], "mode=9"),
+    (["--hostname", "--"], "--hostname"),
+    (["-d=1"], "--detach"),
 ]
 
 

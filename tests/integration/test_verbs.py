@@ -6,11 +6,12 @@ import os
 import re
 import signal
 import struct
+import subprocess
 import time
 
 import pytest
 
-from rig import alive, eventually, kill
+from rig import alive, eventually, kill, now_usec
 
 
 @pytest.mark.quick
@@ -123,6 +124,26 @@ def test_logs(hf):
     out = hf.ok("logs", c.name)
     assert out.stdout.split("\n")[:-1] == [f"out {i}" for i in range(1, 51)]
     assert out.stderr.split("\n")[:-1] == [f"err {i}" for i in range(1, 51)]
+
+
+def test_logs_of_both_streams_in_one_pipe_keep_their_order(hf):
+    go = os.path.join(hf.base, "go")
+    os.mkdir(go)
+    wait = "until [ -e /go/{0}$i ]; do sleep 0.01; done"
+    c = hf.start("-v", f"{go}:/go", "--", "/bin/sh", "-c",
+                 f"for i in 1 2 3; do echo out $i; {wait.format('out')}; "
+                 f"echo err $i >&2; {wait.format('err')}; done")
+    for i in range(1, 4):
+        for word, stream in (("out", "stdout"), ("err", "stderr")):
+            c.wait_line(f"{word} {i}", stream=stream)
+            then = now_usec()  # the index tells times apart that are 10 ms apart
+            eventually(lambda t=then: now_usec() > t + 15000)
+            with open(f"{go}/{word}{i}", "w", encoding="utf-8"):
+                pass
+    c.wait_end()
+    tool = hf.popen("logs", c.name, stderr=subprocess.STDOUT)
+    assert tool.communicate()[0].splitlines() == [
+        f"{word} {i}" for i in range(1, 4) for word in ("out", "err")]
 
 
 def test_logs_follow(hf):
@@ -265,6 +286,45 @@ def test_wait_leaves_an_orphan_alone(hf):
     assert "Orphaned" in c.ps()
     c.stop()
     eventually(lambda: not alive(init) and not alive(service))
+
+
+def test_rm_leaves_an_orphan_alone(hf):
+    c = orphaned(hf)
+    init, service = c.init, c.service
+    out = hf("rm", c.name)
+    assert out.returncode == 1 and "supervising" in out.stderr and c.name in out.stderr
+    assert alive(init) and alive(service) and c.service == service
+    c.rm("-f")
+    assert not alive(init) and hf.containers() == []
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("status,args", [
+    (1, ("ps",)), (1, ("--help",)), (1, ("version",)), (125, ("run", "--help"))])
+def test_a_full_standard_output_is_told(hf, status, args):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        tool = hf.popen(*args, stdout=full)
+        err = tool.communicate()[1]
+    assert tool.returncode == status and "No space left" in err
+
+
+def test_logs_to_a_full_disk_are_told_once(hf):
+    c = hf.start("--", "/bin/sh", "-c", "echo x; exec sleep 1000")
+    c.wait_line("x")
+    for more in ((), ("-f",)):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            tool = hf.popen("logs", *more, c.name, stdout=full)
+            err = tool.communicate()[1]
+        assert tool.returncode == 1 and err.count("holdfast: ") == 1 and "No space left" in err
+
+
+def test_output_that_could_not_be_shown_is_told(hf):
+    name = hf.name()
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        tool = hf.popen("run", "--name", name, "--", "/bin/sh", "-c", "echo x; exit 3", stdout=full)
+        err = tool.communicate()[1]
+    assert tool.returncode == 3 and "No space left" in err and "logs" in err
+    assert hf.ok("logs", name).stdout == "x\n"
 
 
 @pytest.mark.parametrize("at,what", [(0, b"not a journal at all"), (8, b"\xff\xff\0\0")],

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Man pages say how things are: each is installed, refers to pages that exist, and names the files,
-variables, exit statuses and signals of the code, all of them and no others.
+variables, exit statuses and signals of the code, all of them and no others. The tests that README
+and docs name as proof exist.
 
 Options are compared with what the built tool says: `tests/lint/manual.py --tool build/cli/holdfast`
 (tests/run does so with the installed one, in test_manual.py)."""
@@ -124,10 +125,21 @@ def signals(root, found):
                 yield f"docs/{name}.scd: SIGNALS: SIG{s} of {path} is missing"
 
 
+def proofs(root):
+    """`test_x.py` and `test_x.py::test_y` in a text are tests of that name."""
+    tests = {os.path.basename(p): lint.text(root, p)
+             for p in lint.files(root, ".py", under=("tests",))}
+    for path in lint.files(root, ".md"):
+        for line, m in lint.matches(lint.text(root, path), r"\b(test_\w+\.py)(?:::(test_\w+))?"):
+            wanted = f"def {m.group(2)}(" if m.group(2) else "def test_"
+            if wanted not in tests.get(m.group(1), ""):
+                yield f"{path}:{line}: {m.group()}: no such test"
+
+
 def check(root):
     found = list(pages(root))
     strings = literals(root)
-    return [*installed(root, found), *references(found), *variables(found, strings),
+    return [*proofs(root), *installed(root, found), *references(found), *variables(found, strings),
             *files_named(found, strings), *statuses(root, found), *signals(root, found)]
 
 
@@ -139,6 +151,9 @@ SUPPORT = {"+docs/meson.build": "'holdfast.1', 'holdfast-run.1', 'holdfast-shim.
            "+ipc/a.c": CODE.replace("HOLDFAST_LOG", "nothing")}
 BAD = {
     **SUPPORT,
+    "README.md": "proved by test_a.py::test_two\n",
+    "docs/design.md": "proved by test_b.py\n",
+    "+tests/integration/test_a.py": "def test_one(hf):\n    pass\n",
     "docs/holdfast.1.scd": "holdfast(8)\n",
     "docs/holdfast-top.1.scd": "holdfast-top(1)\n",
     "docs/holdfast-shim.8.scd": "holdfast-shim(8)\n\n*holdfast-nobody*(8)\n",
@@ -158,6 +173,8 @@ GOOD = {
     "cli/command.h": "enum { USAGE = 64 };\n",
     "cli/attach.c": "static const int passed_on[] = {SIGHUP, SIGUSR1};\n",
     "ipc/a.c": CODE,
+    "README.md": "proved by test_a.py::test_one, `test_a.py`\n",
+    "tests/integration/test_a.py": "def test_one(hf):\n    pass\n",
     "docs/holdfast.1.scd": "holdfast(1)\n\n" + ENVIRONMENT +
                            "# FILES\n\n_/run/holdfast/ID/_, _journal_\n\tState.\n\n"
                            "_stdout-N.raw_\n\tOutput.\n\n# SEE ALSO\n\n*holdfast-run*(1)\n",
@@ -200,7 +217,9 @@ def self_test():
         tree["docs/holdfast.1.scd"] = "holdfast(1)\n\n" + environment + text
         wrong += lint.self_test(lambda root, e=expected: [
             f"docs/holdfast.1.scd {f}" for f in check(root) if e in f], tree, {})
-    wrong += [f"self-test: good help was refused: {f}" for f in findings_of(page_of(SAME))]
+    prose = SAME + "As was said, it is not\n*--fast*, nor\n*--slow* ever.\n\n"
+    for good in (SAME, prose):
+        wrong += [f"self-test: good help was refused: {f}" for f in findings_of(page_of(good))]
     for text, expected in OTHER:
         if not any(expected in f for f in findings_of(page_of(text))):
             wrong.append(f"self-test: not found: {expected}")
