@@ -24,13 +24,26 @@ struct call_conn {
 struct call {
 	uint64_t conn; /* 0: free */
 	uint32_t stream;
-	uint16_t method; /* enum call_method */
-	uint16_t pad;
-	uint64_t seq; /* a watch: the last event sent */
-	uint64_t reserved[5];
+	uint16_t method;   /* enum call_method */
+	uint16_t answered; /* init has: err is its word */
+	union {
+		uint64_t seq; /* CALL_WATCH: the last event sent */
+		struct {
+			int32_t asker; /* the shim that has asked init; a successor asks again */
+			int32_t err;
+			uint32_t verb; /* INIT_SIGNAL or INIT_RESTART, and its body */
+			uint32_t signo, flags;
+			uint64_t grace_usec;
+		} ask; /* CALL_ASK */
+		uint64_t room[5];
+	};
 };
 
-enum call_method { CALL_WATCH = 1 };
+enum call_method {
+	CALL_WATCH = 1,
+	CALL_WAIT, /* until the container is down */
+	CALL_ASK,  /* until init has answered */
+};
 
 struct calls_head {
 	uint64_t magic;

@@ -22,7 +22,10 @@
 /* What was peeked, and where refused bytes go. One request is looked at at a time. */
 static unsigned char inbox[TTRPC_HEAD + SERVE_REQUEST_MAX];
 
-static const struct serve_method *const services[] = {serve_supervisor_methods};
+static const struct serve_method *const services[] = {
+	serve_supervisor_methods,
+	serve_steer_methods,
+};
 
 /* Sending ---------------------------------------------------------------------------------------
  */
@@ -315,9 +318,14 @@ static void push(struct conn *c)
 {
 	struct calls_table *t = c->shim->calls.table;
 
-	for (unsigned i = 0; i < CALLS_MAX && !c->blocked && !c->doomed; i++)
-		if (t->calls[i].conn == c->peer.id && t->calls[i].method == CALL_WATCH)
+	for (unsigned i = 0; i < CALLS_MAX && !c->blocked && !c->doomed; i++) {
+		if (t->calls[i].conn != c->peer.id)
+			continue;
+		if (t->calls[i].method == CALL_WATCH)
 			watch_push(c, &t->calls[i]);
+		else
+			steer_settle(c, &t->calls[i]);
+	}
 }
 
 static void on_conn(struct loop_io *io)

@@ -47,8 +47,17 @@ struct serve_method {
 	enum served (*handle)(struct conn *c, uint32_t stream, const void *req);
 };
 
-/* shim/serve_supervisor.c; the list ends with name NULL */
+/* shim/serve_supervisor.c, shim/serve_steer.c; a list ends with name NULL */
 extern const struct serve_method serve_supervisor_methods[];
+extern const struct serve_method serve_steer_methods[];
+
+/* Goes on with a call that is under way: sends what there is for it. Called whenever something has
+ * changed and when a client takes more again, so it looks at how things are, not at what happened.
+ */
+void steer_settle(struct conn *c, struct call *call);
+/* init has answered what it was asked under `tag`. */
+void steer_answered(struct shim *s, uint64_t tag, int err);
+void steer_unanswered(struct shim *s); /* init is gone */
 
 void serve_setup(struct shim *s);
 /* Takes over fd: the table of a predecessor, or -1. Before the first connection. 0 or a fault. */
