@@ -23,12 +23,25 @@ struct row {
 
 struct ps {
 	bool all, quiet;
+	struct spec_list labels; /* const char *: shown are those that have all of them */
 	struct row *rows;
 	size_t len;
 };
 
+static int set_filter(void *ctx, const struct option *o, const char *value)
+{
+	struct ps *ps = ctx;
+	const char *label = value + 6;
+
+	if (strncmp(value, "label=", 6) != 0 || !*label || *label == '=')
+		return option_bad(o, value, "use label=KEY or label=KEY=VALUE");
+	return spec_list_add(&ps->labels, &label, sizeof(label));
+}
+
 static const struct option rows[] = {
 	{"all", 'a', NULL, "also those that have ended", option_flag, offsetof(struct ps, all)},
+	{"filter", 'f', "label=KEY[=VALUE]", "only those with this label (and every other given)",
+		set_filter, 0},
 	{"quiet", 'q', NULL, "ids only", option_flag, offsetof(struct ps, quiet)},
 };
 
@@ -110,6 +123,16 @@ static void describe(struct row *row, const struct state *s, const struct histor
 	spec_command(s->dirfd, row->cell[COL_COMMAND], 48);
 }
 
+static bool chosen(const struct ps *ps, const struct state *s)
+{
+	const char *const *label = ps->labels.items;
+
+	for (size_t i = 0; i < ps->labels.len; i++)
+		if (!spec_has_label(s->dirfd, label[i]))
+			return false;
+	return true;
+}
+
 /* A container that can't be read is a row that says so, not an end of the list. */
 static int add(struct ps *ps, const char *id)
 {
@@ -124,6 +147,10 @@ static int add(struct ps *ps, const char *id)
 	ps->rows = grown;
 	if (state_open(id, &s) < 0)
 		return 0; /* removed since it was listed */
+	if (!chosen(ps, &s)) {
+		state_close(&s);
+		return 0;
+	}
 	history_init(&h);
 	r = state_history(&s, &h, &stale);
 	memset(&grown[ps->len], 0, sizeof(*grown));
@@ -190,6 +217,7 @@ int command_ps(int argc, char **argv)
 	if (r == 0)
 		r = print(&ps);
 	free(ps.rows);
+	free(ps.labels.items);
 	if (r == 0)
 		return CLI_OK;
 	complain("%s", fault_text());

@@ -9,7 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli/caps.h"
+#include "cli/opt_process.h"
+#include "cli/opt_resources.h"
 #include "cli/options.h"
 #include "cli/state.h"
 #include "cli/term.h"
@@ -25,7 +26,6 @@
 #define USERNS_BASE	100000
 #define USERNS_SIZE	65536
 #define RETRIES_WINDOW	(366 * 24 * 3600 * USEC_PER_SEC)
-#define MEMORY_MIN	(1u << 20)
 
 /* A word of a closed list -> its number. */
 struct word {
@@ -53,31 +53,6 @@ static int number_part(const char *text, size_t len, uint64_t min, uint64_t max,
 	memcpy(part, text, len);
 	part[len] = '\0';
 	return parse_u64("", part, min, max, ret);
-}
-
-static int set_env(void *ctx, const struct option *o, const char *value)
-{
-	struct run *run = ctx;
-	const char *own = strchr(value, '=') ? "" : getenv(value);
-	char *pair = NULL;
-	int r;
-
-	if (!*value || *value == '=')
-		return option_bad(
-			o, value, "has no name (use NAME=VALUE, or NAME to pass yours on)");
-	if (!own) /* as engines do: a variable that is not set here stays unset */
-		return 0;
-	if (asprintf(&pair, "%s%s%s", value, *own ? "=" : "", own) < 0)
-		return fault(-ENOMEM, "--env");
-	if (!strchr(pair, '=')) { /* set here, and empty */
-		free(pair);
-		if (asprintf(&pair, "%s=", value) < 0)
-			return fault(-ENOMEM, "--env");
-	}
-	r = spec_list_add(&run->spec.env, &pair, sizeof(pair));
-	if (r < 0)
-		free(pair);
-	return r;
 }
 
 static int absolute(const char *path)
@@ -144,17 +119,6 @@ static int set_tmpfs(void *ctx, const struct option *o, const char *value)
 		m.options = NULL;
 	m.text = take(text);
 	return mount_put(ctx, m);
-}
-
-static int set_cap(void *ctx, const struct option *o, const char *value)
-{
-	uint64_t bits = caps_parse(value);
-
-	if (!bits)
-		return option_bad(o, value,
-			"no such capability (use ALL, or a name of capabilities(7): NET_RAW)");
-	*(uint64_t *)(void *)((char *)ctx + o->at) |= bits;
-	return 0;
 }
 
 static int set_network(void *ctx, const struct option *o, const char *value)
@@ -377,23 +341,6 @@ static int set_cgroup(void *ctx, const struct option *o, const char *value)
 	return option_text(ctx, o, value);
 }
 
-static int set_pids(void *ctx, const struct option *o, const char *value)
-{
-	struct spec *spec = &((struct run *)ctx)->spec;
-
-	spec->pids_set = true;
-	return parse_u64(option_shown(o), value, 0, 4194304, &spec->pids);
-}
-
-static int set_memory(void *ctx, const struct option *o, const char *value)
-{
-	int r = option_size(ctx, o, value);
-
-	if (r == 0 && ((struct run *)ctx)->spec.memory < MEMORY_MIN)
-		return option_bad(o, value, "nothing can run in less than 1m");
-	return r;
-}
-
 static int set_hostname(void *ctx, const struct option *o, const char *value)
 {
 	size_t len = strlen(value);
@@ -417,21 +364,21 @@ static const struct option rows[] = {
 	{"bundle", 0, "DIR", "OCI bundle; other options override it", option_text, AT(spec.bundle)},
 	{"rootfs", 0, "DIR", "root directory (default: the host's, writes vanish)", option_text,
 		AT(spec.rootfs)},
-	{"env", 'e', "NAME[=VALUE]", "environment variable; NAME alone passes yours on", set_env,
+	{"env", 'e', "NAME[=VALUE]", "environment variable; NAME alone passes yours on", opt_env,
 		0},
 	{"workdir", 'w', "DIR", "working directory", set_path, AT(spec.workdir)},
 	{"user", 'u', "USER[:GROUP]", "numbers, or names known in the container", option_text,
 		AT(spec.user)},
 	{"hostname", 'h', "NAME", "host name (default: the id)", set_hostname, AT(spec.hostname)},
-	{"memory", 'm', "SIZE", "memory limit: 512M, 2G", set_memory, AT(spec.memory)},
+	{"memory", 'm', "SIZE", "memory limit: 512M, 2G", opt_memory, AT(spec.memory)},
 	{"cpus", 0, "NUMBER", "CPU limit: 0.5, 2", option_cpus, AT(spec.cpus)},
-	{"pids-limit", 0, "N", "most processes (4096; 0: no limit)", set_pids, 0},
+	{"pids-limit", 0, "N", "most processes (4096; 0: no limit)", opt_pids, 0},
 	{"volume", 'v', "SRC:DST[:ro]", "show a host path inside", set_volume, 0},
 	{"tmpfs", 0, "DST[:OPTIONS]", "empty memory file system: /run:size=16m", set_tmpfs, 0},
 	{"read-only", 0, NULL, "root file system can't be written", option_flag,
 		AT(spec.read_only)},
-	{"cap-add", 0, "NAME", "add a capability, or ALL", set_cap, AT(spec.cap_add)},
-	{"cap-drop", 0, "NAME", "drop a capability, or ALL", set_cap, AT(spec.cap_drop)},
+	{"cap-add", 0, "NAME", "add a capability, or ALL", opt_cap, AT(spec.cap_add)},
+	{"cap-drop", 0, "NAME", "drop a capability, or ALL", opt_cap, AT(spec.cap_drop)},
 	{"network", 0, "host|none", "default none", set_network, 0},
 	{"userns", 0, "auto|ID:COUNT", "own user ids; auto is 100000:65536", set_userns, 0},
 	{"restart", 0, "POLICY", "no, on-failure[:N], always, unless-stopped", set_restart, 0},
@@ -456,6 +403,31 @@ static const struct option rows[] = {
 	{"init", 0, "holdfast|none", "none: the command is PID 1", set_init, 0},
 	{"cgroup", 0, "PATH", "below each hierarchy (/holdfast/local/ID)", set_cgroup, AT(cgroup)},
 	{"host-files", 0, "all", "host's root: mask nothing", set_host_files, 0},
+
+	/* resources (cli/opt_resources.c) */
+	{"memory-high", 0, "SIZE", "above it, reclaim and slow down (cgroup v2)", opt_size,
+		AT(spec.resources.memory_high)},
+	{"memory-swap", 0, "SIZE|-1", "memory and swap together (as --memory: no swap)",
+		opt_memory_swap, AT(spec.resources.memory_swap)},
+	{"memory-reservation", 0, "SIZE", "reclaim from others first below it", opt_size,
+		AT(spec.resources.memory_reservation)},
+	{"cpu-weight", 0, "N", "share of busy CPUs, 1 to 10000 (100)", opt_weight,
+		AT(spec.resources.cpu_weight)},
+	{"cpuset-cpus", 0, "LIST", "only these CPUs: 0-3,7", opt_cpuset_cpus, 0},
+	{"cpuset-mems", 0, "LIST", "only these memory nodes", opt_cpuset_mems, 0},
+	{"io-weight", 0, "N", "share of busy disks, 1 to 10000 (100)", opt_weight,
+		AT(spec.resources.io_weight)},
+	{"device", 0, "HOST[:PATH][:rwm]", "show a device, or a directory of them", opt_device, 0},
+	{"shm-size", 0, "SIZE", "size of /dev/shm (64m)", opt_size, AT(spec.resources.shm_size)},
+
+	/* the process (cli/opt_process.c) */
+	{"env-file", 0, "FILE", "lines NAME=VALUE or NAME; # comments", opt_env_file, 0},
+	{"label", 'l', "KEY[=VALUE]", "a note for ps --filter and for you", opt_label, 0},
+	{"sysctl", 0, "KEY=VALUE", "a kernel parameter of its namespaces", opt_sysctl, 0},
+	{"ulimit", 0, "NAME=SOFT[:HARD]", "resource limit: nofile=1024:4096", opt_ulimit, 0},
+	{"oom-score-adj", 0, "N", "whom the OOM killer takes, -1000 to 1000 (0)", opt_oom_score, 0},
+	{"security-opt", 0, "WORD[=VALUE]", "no-new-privileges, seccomp, systempaths, ...",
+		opt_security, 0},
 };
 
 static const struct option_table table = {
@@ -526,6 +498,8 @@ static int combination_check(const struct run *run)
 	if ((s->flags & SETTINGS_HOST_FILES) && (run->spec.bundle || run->spec.rootfs))
 		return usage(
 			"--host-files is about the host's root (leave --bundle and --rootfs out)");
+	if (opt_resources_check(run) < 0 || opt_process_check(run) < 0)
+		return -EINVAL;
 	return run->name ? id_check(run->name) : 0;
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/devices.h"
 #include "ipc/base/fault.h"
 
 int spec_list_add(struct spec_list *list, const void *item, size_t size)
@@ -37,18 +38,29 @@ void spec_hostname(const char *id, char ret[SPEC_HOSTNAME_MAX + 1])
 	ret[len] = '\0';
 }
 
+static void texts_finish(struct spec_list *list)
+{
+	char **text = list->items;
+
+	for (size_t i = 0; i < list->len; i++)
+		free(text[i]);
+	free(text);
+}
+
 void spec_finish(struct spec *spec)
 {
-	char **env = spec->env.items;
 	struct spec_mount *mounts = spec->mounts.items;
 
-	for (size_t i = 0; i < spec->env.len; i++)
-		free(env[i]);
 	for (size_t i = 0; i < spec->mounts.len; i++) {
 		free(mounts[i].text);
 		free(mounts[i].options);
 	}
-	free(env);
 	free(mounts);
+	free(spec->setup.ulimits.items);
+	texts_finish(&spec->env);
+	texts_finish(&spec->setup.env_file);
+	texts_finish(&spec->setup.labels);
+	texts_finish(&spec->setup.sysctls);
+	devices_finish(&spec->resources.devices);
 	memset(spec, 0, sizeof(*spec));
 }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cli/spec_resources.h"
 #include "ipc/settings.h"
 
 #define SPEC_HOSTNAME_MAX 64 /* __NEW_UTS_LEN */
@@ -16,11 +17,6 @@ struct spec_mount {
 	const char *target; /* absolute; in text */
 	char *text;	    /* what the user wrote, cut up; owned */
 	char *options;	    /* comma-separated; owned */
-};
-
-struct spec_list {
-	void *items;
-	size_t len;
 };
 
 enum spec_network { NETWORK_UNSET, NETWORK_NONE, NETWORK_HOST };
@@ -40,6 +36,8 @@ struct spec {
 	bool read_only;
 	bool userns;
 	uint32_t userns_base, userns_size;
+	struct spec_resources resources;
+	struct spec_setup setup;
 	bool tty;
 	uint16_t rows, cols; /* of the terminal at the start; 0: not known */
 };
@@ -59,6 +57,9 @@ void spec_hostname(const char *id, char ret[SPEC_HOSTNAME_MAX + 1]);
  * bundle and the root's user files, changes nothing. 0 or a fault: the message is for the user,
  * status 64. */
 int spec_build(const struct spec *spec, struct settings *settings, char **ret);
+
+/* "KEY" or "KEY=VALUE": does a created container have this label (an annotation of config.json)? */
+bool spec_has_label(int state_dirfd, const char *label);
 
 /* The command of a created container, as one escaped line that ends with "..." where it was cut.
  * Empty when its config.json can't be read. */

@@ -1,9 +1,9 @@
 /* The OCI config.json of a container. One path for all three kinds of root: a document is opened
  * (the bundle's own, or our defaults), its sections are made sure of, and what the user asked for
- * is put into them. The only file of the client that knows json-c. */
+ * is put into them. More of it stands in the other
+ * spec_*.c. */
 #include <errno.h>
 #include <fcntl.h>
-#include <json-c/json.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,35 +13,15 @@
 
 #include "cli/caps.h"
 #include "cli/identity.h"
-#include "cli/spec.h"
 #include "cli/spec_defaults.h"
+#include "cli/spec_doc.h"
 #include "cli/text.h"
 #include "ipc/base/fault.h"
 #include "ipc/base/fd.h"
 #include "ipc/base/file.h"
 #include "ipc/base/mem.h"
 
-#define CONFIG_MAX   (4u << 20)
-#define CONFIG_DEPTH 64
-#define PIDS_DEFAULT 4096
-#define CPU_PERIOD   100000 /* us, the kernel's default */
 #define PATH_DEFAULT "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-struct doc {
-	struct json_object *top, *process, *user, *root, *linux_, *resources, *mounts, *env;
-	const struct spec *spec;
-	bool ours; /* written from scratch: our defaults apply */
-};
-
-static void text_set(struct json_object *o, const char *key, const char *value)
-{
-	json_object_object_add(o, key, json_object_new_string(value));
-}
-
-static void number_set(struct json_object *o, const char *key, uint64_t value)
-{
-	json_object_object_add(o, key, json_object_new_uint64(value));
-}
 
 static struct json_object *texts_new(const char *const *items)
 {
@@ -50,20 +30,6 @@ static struct json_object *texts_new(const char *const *items)
 	while (*items)
 		json_object_array_add(a, json_object_new_string(*items++));
 	return a;
-}
-
-/* o[key], made when it is not there or null; a fault when it is something else. */
-static int section(
-	struct json_object *o, const char *key, enum json_type type, struct json_object **ret)
-{
-	if (!json_object_object_get_ex(o, key, ret) || !*ret) {
-		*ret = type == json_type_array ? json_object_new_array() : json_object_new_object();
-		json_object_object_add(o, key, *ret);
-	}
-	if (json_object_get_type(*ret) != type)
-		return fault_plain(-EINVAL, "config.json: \"%s\" is not an %s", key,
-			type == json_type_array ? "array" : "object");
-	return 0;
 }
 
 static int doc_sections(struct doc *d)
@@ -85,36 +51,11 @@ static int doc_sections(struct doc *d)
 	return r;
 }
 
-static int config_parse(const char *bundle, const char *data, size_t len, struct json_object **ret)
-{
-	struct json_tokener *tok = json_tokener_new_ex(CONFIG_DEPTH);
-	enum json_tokener_error err;
-	size_t at;
-
-	if (!tok)
-		return fault(-ENOMEM, "config.json");
-	json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
-	*ret = json_tokener_parse_ex(tok, data, (int)len + 1);
-	err = json_tokener_get_error(tok);
-	at = json_tokener_get_parse_end(tok);
-	json_tokener_free(tok);
-	if (err != json_tokener_success) {
-		json_object_put(*ret);
-		*ret = NULL;
-		return fault_plain(-EINVAL, "%s/config.json: byte %zu: %s", bundle, at,
-			json_tokener_error_desc(err));
-	}
-	if (json_object_get_type(*ret) == json_type_object)
-		return 0;
-	json_object_put(*ret);
-	*ret = NULL;
-	return fault_plain(-EINVAL, "%s/config.json: not a JSON object", bundle);
-}
-
 static int config_read(const char *bundle, struct json_object **ret)
 {
 	auto_fd dir = open(bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	auto_free char *data = NULL;
+	char name[PATH_MAX];
 	struct stat st;
 	ssize_t n;
 
@@ -125,7 +66,8 @@ static int config_read(const char *bundle, struct json_object **ret)
 	if (!S_ISREG(st.st_mode))
 		return fault_plain(-EINVAL, "%s/config.json: not a regular file", bundle);
 	n = file_read(dir, "config.json", CONFIG_MAX, &data);
-	return n < 0 ? (int)n : config_parse(bundle, data, (size_t)n, ret);
+	snprintf(name, sizeof(name), "%.3800s/config.json", bundle);
+	return n < 0 ? (int)n : config_parse(name, data, (size_t)n, ret);
 }
 
 static void mount_add(struct doc *d, const char *type, const char *source, const char *target,
@@ -280,9 +222,11 @@ static void env_default(struct doc *d, const char *pair)
 
 static void env_apply(struct doc *d, const char *home)
 {
-	char *const *env = d->spec->env.items;
+	char *const *file = d->spec->setup.env_file.items, *const *env = d->spec->env.items;
 	char text[280];
 
+	for (size_t i = 0; i < d->spec->setup.env_file.len; i++)
+		env_put(d, file[i]);
 	for (size_t i = 0; i < d->spec->env.len; i++)
 		env_put(d, env[i]);
 	snprintf(text, sizeof(text), "HOME=%s", home);
@@ -414,35 +358,6 @@ static int process_apply(struct doc *d)
 	return 0;
 }
 
-static int limits_apply(struct doc *d)
-{
-	struct json_object *memory, *cpu, *pids;
-	const struct spec *s = d->spec;
-	int r = section(d->resources, "memory", json_type_object, &memory);
-
-	if (r == 0)
-		r = section(d->resources, "cpu", json_type_object, &cpu);
-	if (r == 0)
-		r = section(d->resources, "pids", json_type_object, &pids);
-	if (r < 0)
-		return r;
-	if (s->memory) {
-		number_set(memory, "limit", s->memory);
-		number_set(memory, "swap", s->memory); /* memory plus swap: none of the latter */
-	}
-	if (s->cpus) {
-		number_set(cpu, "quota", s->cpus * CPU_PERIOD / 1000);
-		number_set(cpu, "period", CPU_PERIOD);
-	}
-	if (!s->pids_set && d->ours)
-		number_set(pids, "limit", PIDS_DEFAULT);
-	else if (s->pids)
-		number_set(pids, "limit", s->pids);
-	else if (s->pids_set)
-		json_object_object_del(pids, "limit");
-	return 0;
-}
-
 /* Drops every namespace of the type; a plain new one takes its place when add. */
 static int namespace_set(struct doc *d, const char *type, bool add)
 {
@@ -542,7 +457,13 @@ static int doc_apply(struct doc *d, struct settings *settings)
 	if (r == 0)
 		r = limits_apply(d);
 	if (r == 0)
+		r = devices_apply(d);
+	if (r == 0)
+		r = setup_apply(d);
+	if (r == 0)
 		r = namespaces_apply(d);
+	if (r == 0) /* needs to know the namespaces and capabilities */
+		r = security_apply(d);
 	if (r == 0)
 		r = cgroup_apply(d, settings);
 	if (r < 0)
@@ -580,7 +501,7 @@ void spec_command(int state_dirfd, char *ret, size_t size)
 	size_t at = 0;
 
 	ret[0] = '\0';
-	if (n < 0 || config_parse("state", data, (size_t)n, &top) < 0)
+	if (n < 0 || config_parse("config.json", data, (size_t)n, &top) < 0)
 		return;
 	if (json_object_object_get_ex(top, "process", &process) &&
 		json_object_object_get_ex(process, "args", &args) &&

@@ -180,7 +180,8 @@ static int take_filter(const struct plan *plan)
 	const struct plan *m;
 	int r;
 
-	if (!(plan->flags & PLAN_FILTER_ONCE) || plan->filter.count == 0)
+	if (!(plan->flags & PLAN_FILTER_ONCE) || plan->flags & PLAN_FILTER_HELD ||
+		plan->filter.count == 0)
 		return 0;
 	m = mmap(NULL, plan->size, PROT_READ, MAP_PRIVATE, PLAN_FD_PLAN, 0);
 	if (m == MAP_FAILED)

@@ -44,6 +44,8 @@ enum plan_flags {
 	PLAN_FILTER_ONCE =
 		1u << 7, /* the filter lets through all that PID 1 itself does: loaded once,
 			  * inherited by every run (a load costs each restart 0.26 ms) */
+	PLAN_FILTER_HELD = 1u << 8, /* with FILTER_ONCE and without NO_NEW_PRIVS: launch has loaded
+				     * it before its exec of PID 1, which may not any more */
 };
 
 /* off from the plan's start; len in bytes; count of elements. Strings are NUL-terminated, lists of

@@ -25,6 +25,7 @@
 #include "ipc/base/mem.h"
 #include "ipc/base/proc.h"
 #include "ipc/channel.h"
+#include "ipc/rlimits.h"
 #include "ipc/shared.h"
 #include "shim/launch/launch.h"
 #include "shim/launch/recipe.h"
@@ -82,6 +83,7 @@ int born_userns(struct launch *l)
  * init would ask for more. */
 static void cap_limit(struct launch *l, struct plan_rlimit *want)
 {
+	char hard[24] = "unlimited";
 	struct rlimit now, next;
 
 	if (want->resource >= RLIM_NLIMITS || getrlimit((int)want->resource, &now) != 0 ||
@@ -90,10 +92,12 @@ static void cap_limit(struct launch *l, struct plan_rlimit *want)
 	next = (struct rlimit){now.rlim_cur, want->hard};
 	if (setrlimit((int)want->resource, &next) == 0)
 		return; /* the child inherits it */
+	if (want->hard != RLIM_INFINITY)
+		snprintf(hard, sizeof(hard), "%llu", (unsigned long long)want->hard);
 	launch_warn(l,
-		"rlimit %u: hard limit %llu is above this host's %llu and can't be raised "
+		"rlimit %s: hard limit %s is above this host's %llu and can't be raised "
 		"(CAP_SYS_RESOURCE is missing), lowered to it",
-		want->resource, (unsigned long long)want->hard, (unsigned long long)now.rlim_max);
+		rlimit_name(want->resource), hard, (unsigned long long)now.rlim_max);
 	want->hard = now.rlim_max;
 	if (want->soft > want->hard)
 		want->soft = want->hard;
@@ -130,8 +134,8 @@ int step_plan(struct launch *l)
 	p->stop_grace_usec = l->set.stop_grace_usec;
 	p->pipe_size = 1u << 20;
 	p->flags &= PLAN_NO_NEW_PRIVS | PLAN_OWN_PIDNS | PLAN_OWN_IPCNS | PLAN_FILTER_ONCE;
-	if (!(p->flags & PLAN_NO_NEW_PRIVS))
-		p->flags &= ~(uint32_t)PLAN_FILTER_ONCE;
+	if (p->flags & PLAN_FILTER_ONCE && !(p->flags & PLAN_NO_NEW_PRIVS))
+		p->flags |= PLAN_FILTER_HELD;
 	p->flags |= launch_flag(l, SETTINGS_TTY) ? PLAN_TTY : 0;
 	p->flags |=
 		launch_flag(l, SETTINGS_STDIN) && !launch_flag(l, SETTINGS_TTY) ? PLAN_STDIN : 0;

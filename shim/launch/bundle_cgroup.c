@@ -4,6 +4,7 @@
 
 #include "ipc/base/fault.h"
 #include "ipc/base/mem.h"
+#include "ipc/base/parse.h"
 #include "shim/launch/bundle.h"
 
 static const struct limit_key {
@@ -18,6 +19,7 @@ static const struct limit_key {
 	{"cpu", "period", LIMIT_CPU_PERIOD, 1000, 1000000},
 	{"cpu", "shares", LIMIT_CPU_SHARES, 2, 262144},
 	{"pids", "limit", LIMIT_PIDS, 1, 4194304},
+	{"blockIO", "weight", LIMIT_BLKIO_WEIGHT, 10, 1000},
 };
 
 /* -1 (and 0, which encoders write for "not set") mean no limit of this kind. */
@@ -89,14 +91,41 @@ static int memory_member(void *ctx, const char *key, const struct node *value)
 	return 0;
 }
 
+/* What v1 can do as well, under another name: kept as numbers, for launch to choose. False: not one
+ * of these, or a weight of one device, which only v2 has. */
+static bool unified_weight(struct bundle *b, const char *key, const char *text, int *r)
+{
+	static const struct {
+		const char *file;
+		enum limit_id id;
+	} weights[] = {{"cpu.weight", LIMIT_CPU_WEIGHT}, {"io.weight", LIMIT_IO_WEIGHT}};
+
+	for (size_t i = 0; i < array_size(weights); i++) {
+		if (strcmp(key, weights[i].file) != 0 || strchr(text, ':'))
+			continue;
+		if (i == 1 && strncmp(text, "default ", 8) == 0)
+			text += 8;
+		*r = parse_u64("", text, 1, 10000, &b->head.limits.value[weights[i].id]);
+		return true;
+	}
+	return false;
+}
+
 static int unified_member(void *ctx, const char *key, const struct node *value)
 {
 	struct bundle *b = ctx;
+	int r = 0;
 
 	if (!key[0] || strchr(key, '/') || key[0] == '.')
 		return node_fault(value, NULL, "not the name of a cgroup file");
 	if (strncmp(key, "cgroup.", 7) == 0)
 		return node_fault(value, NULL, "belongs to the supervisor (remove it)");
+	if (!node_is_string(value))
+		return node_fault(value, NULL, "not a string");
+	if (unified_weight(b, key, node_text(value), &r))
+		return r < 0 ? node_fault(value, NULL, "\"%.40s\": not a number from 1 to 10000",
+				       node_text(value))
+			     : 0;
 	if (b->head.limits.unified.count >= 128)
 		return node_fault(value, NULL, "more than 64 of them");
 	blob_more(&b->blob, &b->head.limits.unified, key);

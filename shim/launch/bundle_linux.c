@@ -7,8 +7,8 @@
 
 #include "ipc/base/fault.h"
 #include "ipc/base/mem.h"
+#include "ipc/sysctl.h"
 #include "shim/launch/bundle.h"
-#include "shim/launch/sysctl.h"
 
 static const struct ns_type {
 	const char *name;
@@ -318,26 +318,6 @@ int bundle_paths(struct bundle *b)
 	return r < 0 ? r : 0;
 }
 
-/* "net.ipv4.ip_forward" or, for names with dots in them, "net/ipv4/conf/eth0.1/forwarding". */
-static int sysctl_path(const struct node *value, const char *key, char *path, size_t size)
-{
-	char from = strchr(key, '/') ? '/' : '.';
-	size_t n = strlen(key);
-
-	if (n == 0 || n >= size || key[0] == from || key[n - 1] == from)
-		return node_fault(value, NULL, "not a sysctl's name");
-	for (size_t i = 0; i <= n; i++) {
-		path[i] = key[i] == from ? '/' : key[i];
-		if (key[i] && !strchr("abcdefghijklmnopqrstuvwxyz"
-				      "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./",
-				      key[i]))
-			return node_fault(value, NULL, "not a sysctl's name");
-	}
-	if (strstr(path, "//") || strstr(path, "/../") || strncmp(path, "../", 3) == 0)
-		return node_fault(value, NULL, "not a sysctl's name");
-	return 0;
-}
-
 static int sysctl_one(void *ctx, const char *key, const struct node *value)
 {
 	struct bundle *b = ctx;
@@ -345,8 +325,8 @@ static int sysctl_one(void *ctx, const char *key, const struct node *value)
 	const char *text = node_text(value);
 	char path[200];
 
-	if (sysctl_path(value, key, path, sizeof(path)) < 0)
-		return -EINVAL;
+	if (sysctl_path(key, path, sizeof(path)) < 0)
+		return node_fault(value, NULL, "not a sysctl's name");
 	ns = sysctl_namespace(path);
 	if (!ns)
 		return node_fault(value, NULL, "belongs to the host (set it there)");

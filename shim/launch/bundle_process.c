@@ -8,32 +8,11 @@
 
 #include "ipc/base/fault.h"
 #include "ipc/base/mem.h"
+#include "ipc/rlimits.h"
 #include "shim/launch/bundle.h"
 
 #define ID_NUMBER_MAX 4294967294u /* (uid_t)-1 means "leave as it is" to the kernel */
 #define GROUPS_MAX    1024u
-
-static const struct {
-	const char *name;
-	uint32_t resource;
-} rlimit_names[] = {
-	{"RLIMIT_AS", RLIMIT_AS},
-	{"RLIMIT_CORE", RLIMIT_CORE},
-	{"RLIMIT_CPU", RLIMIT_CPU},
-	{"RLIMIT_DATA", RLIMIT_DATA},
-	{"RLIMIT_FSIZE", RLIMIT_FSIZE},
-	{"RLIMIT_LOCKS", RLIMIT_LOCKS},
-	{"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK},
-	{"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE},
-	{"RLIMIT_NICE", RLIMIT_NICE},
-	{"RLIMIT_NOFILE", RLIMIT_NOFILE},
-	{"RLIMIT_NPROC", RLIMIT_NPROC},
-	{"RLIMIT_RSS", RLIMIT_RSS},
-	{"RLIMIT_RTPRIO", RLIMIT_RTPRIO},
-	{"RLIMIT_RTTIME", RLIMIT_RTTIME},
-	{"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING},
-	{"RLIMIT_STACK", RLIMIT_STACK},
-};
 
 static int args(struct bundle *b, const struct node *process)
 {
@@ -159,9 +138,9 @@ static int rlimit(struct bundle *b, const struct node *n, struct plan_rlimit *re
 	int r = node_string(n, "type", &type);
 
 	*ret = (struct plan_rlimit){.resource = UINT32_MAX};
-	for (size_t i = 0; r >= 0 && i < array_size(rlimit_names); i++)
-		if (strcmp(type, rlimit_names[i].name) == 0)
-			ret->resource = rlimit_names[i].resource;
+	for (const struct rlimit_row *row = rlimit_rows; r >= 0 && row->name; row++)
+		if (strcmp(type, row->type) == 0)
+			ret->resource = row->resource;
 	if (r < 0 || ret->resource == UINT32_MAX)
 		return r < 0 ? r
 			     : node_fault(n, "type",

@@ -170,6 +170,9 @@ int step_capabilities(struct launch *l)
 
 	if (launch_flag(l, SETTINGS_NO_INIT))
 		return 0; /* service_run() goes all the way */
+	/* without no_new_privs this takes CAP_SYS_ADMIN: now or never */
+	if (l->in.plan->flags & PLAN_FILTER_HELD && (r = service_load_filter(l)) < 0)
+		return fault(r, "load the filter");
 	keep |= own;
 	for (unsigned long c = 0; c < 64; c++) {
 		if (keep >> c & 1 || prctl(PR_CAPBSET_READ, c, 0, 0, 0) <= 0)

@@ -1,6 +1,8 @@
 /* The container's cgroups: one group at settings.cgroup in the v2 tree (kill, freeze, pressure, and
  * whatever controllers it has) and in each v1 hierarchy whose limit or counter is wanted, no more:
  * every further one costs a write to cgroup.procs (about 11 ms when the kernel's RCU is cold). */
+#include "shim/launch/groups.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -17,14 +19,9 @@
 #include "ipc/base/file.h"
 #include "ipc/base/mem.h"
 #include "shim/launch/devrules.h"
-#include "shim/launch/launch.h"
+#include "shim/launch/limits.h"
 #include "shim/launch/mnt.h"
 #include "shim/launch/recipe.h"
-
-static bool capped(const struct launch *l, enum limit_id id)
-{
-	return l->sb->limits.value[id] < LIMIT_UNGIVEN;
-}
 
 /* Which controller each kind of group is for, and whether this container wants it. */
 static const struct group_rule {
@@ -35,25 +32,9 @@ static const struct group_rule {
 	[GROUP_CPU] = {CG_CPU, "cpu"},
 	[GROUP_PIDS] = {CG_PIDS, "pids"},
 	[GROUP_CPUSET] = {CG_CPUSET, "cpuset"},
+	[GROUP_BLKIO] = {CG_BLKIO, "io"},
 	[GROUP_DEVICES] = {CG_DEVICES, "devices"},
 };
-
-static bool limited(const struct launch *l, int kind)
-{
-	switch (kind) {
-	case GROUP_MEMORY:
-		return capped(l, LIMIT_MEM) || capped(l, LIMIT_MEM_SWAP) ||
-		       capped(l, LIMIT_MEM_RESERVE);
-	case GROUP_CPU:
-		return capped(l, LIMIT_CPU_QUOTA) || capped(l, LIMIT_CPU_SHARES);
-	case GROUP_PIDS:
-		return capped(l, LIMIT_PIDS);
-	case GROUP_CPUSET:
-		return l->sb->limits.cpuset_cpus.count || l->sb->limits.cpuset_mems.count;
-	default:
-		return false;
-	}
-}
 
 /* 1: is wanted on v1; 0: not there or not wanted; a missing controller for a limit is a fault. */
 static int choose(struct launch *l, int kind)
@@ -63,13 +44,13 @@ static int choose(struct launch *l, int kind)
 
 	if (kind == GROUP_DEVICES) /* only where the v2 tree can't do it with a BPF program */
 		return !l->hier.unified[0] && at->root[0] && !at->v2;
-	if (!at->root[0] && limited(l, kind))
+	if (!at->root[0] && limits_want(l, kind))
 		return fault_plain(-EOPNOTSUPP,
 			"this host has no cgroup controller \"%s\", which the %s limit needs (leave "
 			"the limit out, or enable the controller)",
 			rule->what, rule->what);
 	/* memory: always, for the OOM counter */
-	return at->root[0] && !at->v2 && (kind == GROUP_MEMORY || limited(l, kind));
+	return at->root[0] && !at->v2 && (kind == GROUP_MEMORY || limits_want(l, kind));
 }
 
 /* A group that is there already: an empty leftover is replaced by a fresh one, somebody's is not
@@ -177,153 +158,16 @@ int step_groups(struct launch *l)
 	return r < 0 ? r : 0;
 }
 
-/* The directory that has the controller's files; < 0: the host has none. */
-static int dir_of(const struct launch *l, int kind)
+int group_dir(const struct launch *l, enum cg_kind kind)
 {
 	if (l->group[kind].dir >= 0)
 		return l->group[kind].dir;
-	return l->hier.at[group_rules[kind].controller].v2 ? l->group[GROUP_V2].dir : -1;
+	return group_on_v2(l, kind) ? l->group[GROUP_V2].dir : -1;
 }
 
-static bool on_v2(const struct launch *l, int kind)
+bool group_on_v2(const struct launch *l, enum cg_kind kind)
 {
 	return l->hier.at[group_rules[kind].controller].v2;
-}
-
-static int put(int dir, const char *file, uint64_t value)
-{
-	if (value == LIMIT_NONE)
-		return file_write(dir, file, "max");
-	return file_writef(dir, file, "%llu", (unsigned long long)value);
-}
-
-static int memory_v1(struct launch *l, int dir, const uint64_t *v)
-{
-	int r = 0;
-
-	if (capped(l, LIMIT_MEM))
-		r = put(dir, "memory.limit_in_bytes", v[LIMIT_MEM]);
-	if (r == 0 && capped(l, LIMIT_MEM_RESERVE))
-		r = put(dir, "memory.soft_limit_in_bytes", v[LIMIT_MEM_RESERVE]);
-	if (r < 0 || !capped(l, LIMIT_MEM_SWAP))
-		return r;
-	/* the file exists only with swap accounting; without it there is nothing to limit */
-	if (faccessat(dir, "memory.memsw.limit_in_bytes", F_OK, 0) != 0) {
-		launch_warn(l, "memory.swap: this host does not account swap, no limit on it");
-		return 0;
-	}
-	return put(dir, "memory.memsw.limit_in_bytes", v[LIMIT_MEM_SWAP]);
-}
-
-static int memory_v2(struct launch *l, int dir, const uint64_t *v)
-{
-	int r = 0;
-
-	if (capped(l, LIMIT_MEM))
-		r = put(dir, "memory.max", v[LIMIT_MEM]);
-	if (r == 0 && capped(l, LIMIT_MEM_RESERVE))
-		r = put(dir, "memory.low", v[LIMIT_MEM_RESERVE]);
-	if (r < 0 || !capped(l, LIMIT_MEM_SWAP))
-		return r;
-	if (!capped(l, LIMIT_MEM)) /* v2 counts swap alone: the sum minus nothing known */
-		return fault_plain(-EINVAL,
-			"linux.resources.memory.swap: needs memory.limit on this host (give it)");
-	if (faccessat(dir, "memory.swap.max", F_OK, 0) != 0) {
-		launch_warn(l, "memory.swap: this host does not account swap, no limit on it");
-		return 0;
-	}
-	return put(dir, "memory.swap.max", v[LIMIT_MEM_SWAP] - v[LIMIT_MEM]);
-}
-
-static int cpu_v1(struct launch *l, int dir, const uint64_t *v)
-{
-	int r = 0;
-
-	if (capped(l, LIMIT_CPU_PERIOD)) /* before the quota, which must fit it */
-		r = put(dir, "cpu.cfs_period_us", v[LIMIT_CPU_PERIOD]);
-	if (r == 0 && capped(l, LIMIT_CPU_QUOTA))
-		r = put(dir, "cpu.cfs_quota_us", v[LIMIT_CPU_QUOTA]);
-	if (r == 0 && capped(l, LIMIT_CPU_SHARES))
-		r = put(dir, "cpu.shares", v[LIMIT_CPU_SHARES]);
-	return r;
-}
-
-/* Shares 2..262144 become weight 1..10000 in a straight line, as runtimes agree on. */
-static int cpu_v2(struct launch *l, int dir, const uint64_t *v)
-{
-	uint64_t period = capped(l, LIMIT_CPU_PERIOD) ? v[LIMIT_CPU_PERIOD] : 100000;
-	uint64_t weight = 1 + (v[LIMIT_CPU_SHARES] - 2) * 9999 / 262142;
-	int r = 0;
-
-	if (capped(l, LIMIT_CPU_QUOTA))
-		r = file_writef(dir, "cpu.max", "%llu %llu", (unsigned long long)v[LIMIT_CPU_QUOTA],
-			(unsigned long long)period);
-	if (r == 0 && capped(l, LIMIT_CPU_SHARES))
-		r = put(dir, "cpu.weight", weight);
-	return r;
-}
-
-/* v1 refuses the first process of a group whose cpus or mems are empty: inherited where not given.
- */
-static int cpuset(struct launch *l, int dir, bool v2)
-{
-	const struct {
-		const char *file;
-		struct plan_range value;
-	} sets[] = {{"cpuset.cpus", l->sb->limits.cpuset_cpus},
-		{"cpuset.mems", l->sb->limits.cpuset_mems}};
-	char path[64], value[1024];
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < array_size(sets); i++) {
-		snprintf(value, sizeof(value), "%.1000s", sandbox_string(l->sb, sets[i].value));
-		if (!value[0] && v2)
-			continue;
-		for (int up = 1; !value[0] && up < 8; up++) {
-			int n = snprintf(path, sizeof(path), "%.*s%s", up * 3,
-				"../../../../../../../../", sets[i].file);
-			if (n < 0 || file_read_buf(dir, path, value, sizeof(value)) < 0)
-				break;
-			value[strcspn(value, "\n")] = '\0';
-		}
-		r = file_write(dir, sets[i].file, value);
-	}
-	return r;
-}
-
-static int unified(struct launch *l)
-{
-	struct sandbox_walk w = sandbox_walk(l->sb, l->sb->limits.unified);
-	int dir = l->group[GROUP_V2].dir, r = 0;
-
-	for (const char *key; r == 0 && (key = sandbox_next(&w));) {
-		const char *value = sandbox_next(&w);
-
-		if (dir < 0 || faccessat(dir, key, F_OK, AT_SYMLINK_NOFOLLOW) != 0)
-			return fault_plain(-EOPNOTSUPP,
-				"linux.resources.unified \"%s\": this host's v2 tree has no such file "
-				"(its controller is on v1 or missing)",
-				key);
-		r = file_write(dir, key, value ? value : "");
-	}
-	return r;
-}
-
-int step_limits(struct launch *l)
-{
-	const uint64_t *v = l->sb->limits.value;
-	int dir = dir_of(l, GROUP_MEMORY), r = 0;
-
-	if (limited(l, GROUP_MEMORY))
-		r = on_v2(l, GROUP_MEMORY) ? memory_v2(l, dir, v) : memory_v1(l, dir, v);
-	dir = dir_of(l, GROUP_CPU);
-	if (r == 0 && limited(l, GROUP_CPU))
-		r = on_v2(l, GROUP_CPU) ? cpu_v2(l, dir, v) : cpu_v1(l, dir, v);
-	if (r == 0 && limited(l, GROUP_PIDS))
-		r = put(dir_of(l, GROUP_PIDS), "pids.max", v[LIMIT_PIDS]);
-	if (r == 0 && limited(l, GROUP_CPUSET))
-		r = cpuset(l, dir_of(l, GROUP_CPUSET), on_v2(l, GROUP_CPUSET));
-	return r == 0 ? unified(l) : r;
 }
 
 /* The v1 group that choose() leaves out where BPF is expected to do. */
@@ -398,13 +242,13 @@ static int oom_event(struct launch *l, int dir)
 /* What init reads after each exit; a host that lacks one just gives less to read. */
 int step_counters(struct launch *l)
 {
-	int v2 = l->group[GROUP_V2].dir, mem = dir_of(l, GROUP_MEMORY);
-	bool mem_v2 = on_v2(l, GROUP_MEMORY);
+	int v2 = l->group[GROUP_V2].dir, mem = group_dir(l, GROUP_MEMORY);
+	bool mem_v2 = group_on_v2(l, GROUP_MEMORY);
 
 	counter(l, PLAN_FD_MEM, mem, mem_v2 ? "memory.events" : "memory.oom_control");
 	counter(l, PLAN_FD_CPU, l->group[GROUP_CPU].dir >= 0 ? l->group[GROUP_CPU].dir : v2,
 		"cpu.stat");
-	counter(l, PLAN_FD_PIDS, dir_of(l, GROUP_PIDS), "pids.events");
+	counter(l, PLAN_FD_PIDS, group_dir(l, GROUP_PIDS), "pids.events");
 	counter(l, PLAN_FD_PRESSURE, v2, "memory.pressure");
 	if (launch_flag(l, SETTINGS_NO_INIT) || mem_v2 || l->counters[PLAN_FD_MEM] < 0)
 		return 0;

@@ -11,7 +11,16 @@
 #include "ipc/verbs.h"
 #include "shim/launch/reader.h"
 
-enum cg_kind { GROUP_V2, GROUP_MEMORY, GROUP_CPU, GROUP_PIDS, GROUP_CPUSET, GROUP_DEVICES, GROUPS };
+enum cg_kind {
+	GROUP_V2,
+	GROUP_MEMORY,
+	GROUP_CPU,
+	GROUP_PIDS,
+	GROUP_CPUSET,
+	GROUP_BLKIO,
+	GROUP_DEVICES,
+	GROUPS
+};
 
 struct cg_group {
 	char root[128]; /* hierarchy's mount point; "": the container has no group there */

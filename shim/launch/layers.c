@@ -17,12 +17,12 @@
 #include "ipc/base/fd.h"
 #include "ipc/base/file.h"
 #include "ipc/base/mem.h"
+#include "ipc/sysctl.h"
 #include "shim/launch/born.h"
 #include "shim/launch/launch.h"
 #include "shim/launch/mnt.h"
 #include "shim/launch/path.h"
 #include "shim/launch/recipe.h"
-#include "shim/launch/sysctl.h"
 
 /* A read-only mount of the one file: its inode can't be written from inside, whoever gets hold of
  * /proc/1/exe, and its mode 0111 keeps it unreadable. */

@@ -197,6 +197,11 @@ bool node_empty(const struct node *value)
 	}
 }
 
+bool node_is_string(const struct node *value)
+{
+	return json_object_is_type(value->o, json_type_string);
+}
+
 const char *node_text(const struct node *value)
 {
 	return json_object_is_type(value->o, json_type_string) ? json_object_get_string(value->o)

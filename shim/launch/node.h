@@ -30,6 +30,7 @@ int node_uint_at(const struct node *array, size_t i, uint64_t max, uint64_t *ret
 /* Calls f for every member that is not null. Stops at the first fault and returns it. */
 int node_each(const struct node *of, int (*f)(void *ctx, const char *key, const struct node *value),
 	void *ctx);
+bool node_is_string(const struct node *value);
 bool node_empty(const struct node *value);	 /* {}, [], "", false, 0 */
 const char *node_text(const struct node *value); /* a string's bytes, else "" */
 

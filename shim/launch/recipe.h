@@ -74,5 +74,8 @@ int step_cgroup_namespace(struct launch *l);
 int step_capabilities(struct launch *l);
 int step_exec(struct launch *l);
 
+/* The service's filter onto this process and all that it becomes: 0 or -errno. */
+int service_load_filter(struct launch *l);
+
 /* Without init, after SYNC_EXEC: waits for start and becomes the service. */
 void service_run(struct launch *l) __attribute__((noreturn));

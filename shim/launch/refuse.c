@@ -69,12 +69,19 @@ static const struct rule {
 	{"linux.resources.cpu", "idle", WARN, "not supported, scheduled as usual"},
 	{"linux.resources.cpu", "realtimeRuntime", WARN, "not supported, left as it is"},
 	{"linux.resources.cpu", "realtimePeriod", WARN, "not supported, left as it is"},
+	{"linux.resources.blockIO", "weight", KNOWN, ""},
+	{"linux.resources.blockIO", "leafWeight", WARN, "not supported, has no effect"},
+	{"linux.resources.blockIO", "weightDevice", WARN, "not supported, no weight per device"},
+	{"linux.resources.blockIO", "throttleReadBpsDevice", WARN, "not supported, no limit"},
+	{"linux.resources.blockIO", "throttleWriteBpsDevice", WARN, "not supported, no limit"},
+	{"linux.resources.blockIO", "throttleReadIOPSDevice", WARN, "not supported, no limit"},
+	{"linux.resources.blockIO", "throttleWriteIOPSDevice", WARN, "not supported, no limit"},
 	{"linux.resources", "memory", KNOWN, ""},
 	{"linux.resources", "cpu", KNOWN, ""},
 	{"linux.resources", "pids", KNOWN, ""},
 	{"linux.resources", "devices", KNOWN, ""},
 	{"linux.resources", "unified", KNOWN, ""},
-	{"linux.resources", "blockIO", WARN, "not supported, no limit on block I/O"},
+	{"linux.resources", "blockIO", KNOWN, ""},
 	{"linux.resources", "hugepageLimits", WARN, "not supported, no limit on huge pages"},
 	{"linux.resources", "network", WARN, "not supported, no class or priority"},
 	{"linux.resources", "rdma", WARN, "not supported, no limit"},
@@ -149,7 +156,7 @@ static int propagation(struct bundle *b, const struct node *linux_)
 
 int bundle_refuse(struct bundle *b)
 {
-	struct node process, linux_, resources, cpu;
+	struct node process, linux_, resources, group;
 	int r = scan(b, "", &b->root);
 
 	if (r == 0 && (r = node_object(&b->root, "process", &process)) == 1)
@@ -160,8 +167,10 @@ int bundle_refuse(struct bundle *b)
 			r = propagation(b, &linux_);
 		if (r == 0 && (r = node_object(&linux_, "resources", &resources)) == 1)
 			r = scan(b, "linux.resources", &resources);
-		if (r == 0 && node_object(&resources, "cpu", &cpu) == 1)
-			r = scan(b, "linux.resources.cpu", &cpu);
+		if (r == 0 && (r = node_object(&resources, "cpu", &group)) == 1)
+			r = scan(b, "linux.resources.cpu", &group);
+		if (r == 0 && (r = node_object(&resources, "blockIO", &group)) == 1)
+			r = scan(b, "linux.resources.blockIO", &group);
 	}
 	return r < 0 ? r : 0;
 }

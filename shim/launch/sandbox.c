@@ -11,6 +11,7 @@
 
 #include "ipc/base/fault.h"
 #include "ipc/base/mem.h"
+#include "ipc/sysctl.h"
 
 #define NAMESPACES                                                                                 \
 	(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWUSER | \
@@ -156,9 +157,25 @@ static int check_devrules(const struct sandbox *sb)
 	return 0;
 }
 
+/* Keys become file names: one with ".." in it would lead out of the group, or out of what belongs
+ * to the namespaces. */
+static int check_keys(const struct sandbox *sb)
+{
+	struct sandbox_walk unified = sandbox_walk(sb, sb->limits.unified);
+	struct sandbox_walk sysctls = sandbox_walk(sb, sb->sysctls);
+	char path[256];
+
+	for (const char *key; (key = sandbox_next(&unified)); sandbox_next(&unified))
+		if (!key[0] || key[0] == '.' || strchr(key, '/') || strncmp(key, "cgroup.", 7) == 0)
+			return bad("unified (key)");
+	for (const char *key; (key = sandbox_next(&sysctls)); sandbox_next(&sysctls))
+		if (sysctl_path(key, path, sizeof(path)) < 0 || strcmp(path, key) != 0)
+			return bad("sysctls (key)");
+	return 0;
+}
+
 int sandbox_check(const struct sandbox *sb, size_t size)
 {
-
 	if (size < sizeof(*sb) || size > SANDBOX_SIZE_MAX || sb->magic != SANDBOX_MAGIC ||
 		sb->size != size)
 		return bad("header");
@@ -178,7 +195,8 @@ int sandbox_check(const struct sandbox *sb, size_t size)
 		return bad("pairs");
 	if (!strings_absolute(sb, sb->masked) || !strings_absolute(sb, sb->readonly))
 		return bad("paths");
-	if (check_joins(sb) < 0 || check_devrules(sb) < 0 || check_mounts(sb) < 0)
+	if (check_keys(sb) < 0 || check_joins(sb) < 0 || check_devrules(sb) < 0 ||
+		check_mounts(sb) < 0)
 		return -EBADMSG;
 	return check_devices(sb);
 }

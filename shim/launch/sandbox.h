@@ -83,6 +83,9 @@ enum limit_id {
 	LIMIT_CPU_PERIOD,  /* usec */
 	LIMIT_CPU_SHARES,  /* 2..262144 */
 	LIMIT_PIDS,
+	LIMIT_CPU_WEIGHT,   /* 1..10000, 100 is everybody's; wins over shares */
+	LIMIT_IO_WEIGHT,    /* 1..10000, 100 is everybody's; wins over the next */
+	LIMIT_BLKIO_WEIGHT, /* 10..1000, config.json's older scale; a host without is no failure */
 	LIMITS,
 };
 #define LIMIT_NONE    UINT64_MAX       /* config.json says -1 */

@@ -371,17 +371,18 @@ static int compile_config(struct bundle *b, const struct node *seccomp)
 }
 
 /* In place restarts load the filter anew in each child of init, and loading one without
- * no_new_privs takes CAP_SYS_ADMIN, which init gave up. */
+ * no_new_privs takes CAP_SYS_ADMIN, which init gave up. One that lets init itself work is loaded
+ * before that, once. */
 static int nnp_rule(struct bundle *b)
 {
 	struct node process = {.name = "process"};
 
-	if (b->plan.filter.count == 0 || (b->plan.flags & PLAN_NO_NEW_PRIVS) ||
+	if (b->plan.filter.count == 0 || (b->plan.flags & (PLAN_NO_NEW_PRIVS | PLAN_FILTER_ONCE)) ||
 		(b->set->flags & SETTINGS_NO_INIT))
 		return 0;
 	return node_fault(&process, "noNewPrivileges",
-		"false together with a seccomp filter needs the service to be PID 1 itself (set it "
-		"to true, or use --init none)");
+		"false together with a seccomp filter of its own needs the service to be PID 1 "
+		"itself (set it to true, or use --init none)");
 }
 
 int bundle_seccomp(struct bundle *b)

@@ -97,7 +97,7 @@ static int service_bounding(struct launch *l)
 	return 0;
 }
 
-static int load_filter(struct launch *l)
+int service_load_filter(struct launch *l)
 {
 	struct sock_fprog prog = {
 		.len = (unsigned short)l->in.plan->filter.count,
@@ -113,7 +113,7 @@ static int load_filter(struct launch *l)
  * to allow them then, as under other runtimes. */
 static int service_filter_early(struct launch *l)
 {
-	return l->in.plan->flags & PLAN_NO_NEW_PRIVS ? 0 : load_filter(l);
+	return l->in.plan->flags & PLAN_NO_NEW_PRIVS ? 0 : service_load_filter(l);
 }
 
 static int service_ids(struct launch *l)
@@ -162,7 +162,7 @@ static int service_filter(struct launch *l)
 	signal(SIGPIPE, SIG_DFL);
 	if (close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) != 0)
 		return -errno;
-	return l->in.plan->flags & PLAN_NO_NEW_PRIVS ? load_filter(l) : 0;
+	return l->in.plan->flags & PLAN_NO_NEW_PRIVS ? service_load_filter(l) : 0;
 }
 
 static char **vector(const struct launch *l, struct plan_range r)

@@ -12,6 +12,7 @@ import rig
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "quick: also run on the clang build")
+    config.addinivalue_line("markers", "cgroup: about controllers; also run where they are on v2")
     config.addinivalue_line("markers", "release: figures of the product; means nothing sanitized")
 
 

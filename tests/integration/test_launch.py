@@ -543,7 +543,9 @@ BAD = [
     (lr.config(["x"], linux__sysctl={"net.ipv4.ip_forward": "1\n2"}), "control character"),
     (lr.config(["x"], linux__sysctl={"net/../kernel/core_pattern": "x"}), "not a sysctl"),
     (lr.config(["x"], process__user={"uid": 4294967295, "gid": 0}), "process.user.uid"),
-    (lr.config(["x"], process__noNewPrivileges=False), "--init none"),
+    (lr.config(["x"], process__noNewPrivileges=False, linux__seccomp={
+        "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}), "--init none"),
     (lr.config(["x"], process__rlimits=[{"type": "RLIMIT_X", "soft": 1, "hard": 1}]), "RLIMIT_X"),
     (lr.config(["x"], mounts=[{"destination": "/proc/sys", "type": "tmpfs"}]), "/proc"),
     (lr.config(["x"], mounts=[{"destination": "/x", "type": "ext4", "source": "/dev/vda"}]), "ext4"),

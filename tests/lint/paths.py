@@ -14,7 +14,8 @@ ALLOWED = {
     "shim/launch/path.c": None,  # the only resolver beneath the rootfs; everything else asks it
     "shim/launch/born.c": {"open"},  # /proc of a process of ours, before anything of the image
     "shim/launch/enter.c": {"openat"},  # "ptmx" in the devpts that we have just mounted
-    "shim/launch/groups.c": {"open", "openat", "mkdirat", "unlinkat", "faccessat"},  # cgroupfs only
+    "shim/launch/groups.c": {"open", "openat", "mkdirat", "unlinkat"},  # cgroupfs only
+    "shim/launch/limits.c": {"faccessat"},  # cgroupfs only
     "shim/launch/inside.c": {"open", "umount2", "chdir"},  # "." and "/" around pivot_root
     # our own tmpfs for upper and /dev before anybody else can see it; the host's paths (volumes'
     # sources, /dev/null) with the user's rights to name them

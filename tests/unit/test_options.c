@@ -1,4 +1,5 @@
 /* sources: cli/options.c cli/run_options.c cli/caps.c cli/spec.c cli/term.c ipc */
+/* sources: cli/opt_process.c cli/opt_resources.c cli/envfile.c cli/cpulist.c cli/devices.c */
 #include "tests/unit/unit.h"
 
 #include <signal.h>

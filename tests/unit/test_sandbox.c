@@ -136,6 +136,35 @@ static void bad_heads_are_refused(void **state)
 	blob_finish(&m.b);
 }
 
+/* Keys become file names, written to with the host's rights. */
+static void keys_lead_nowhere_else(void **state)
+{
+	static const struct {
+		const char *sysctl, *unified;
+		int r;
+	} rows[] = {
+		{"net/core/somaxconn", "memory.high", 0},
+		{"net/../kernel/core_pattern", "memory.high", -EBADMSG},
+		{"/net/x", "memory.high", -EBADMSG},
+		{"net/core/..", "memory.high", -EBADMSG},
+		{"net/core/x", "../cgroup.procs", -EBADMSG},
+		{"net/core/x", "cgroup.procs", -EBADMSG},
+		{"net/core/x", "..", -EBADMSG},
+		{"net/core/x", "", -EBADMSG},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct made m;
+
+		begin(&m);
+		blob_more(&m.b, &m.head.sysctls, rows[i].sysctl);
+		blob_more(&m.b, &m.head.sysctls, "1");
+		blob_more(&m.b, &m.head.limits.unified, rows[i].unified);
+		blob_more(&m.b, &m.head.limits.unified, "1");
+		assert_int_equal(check(&m), rows[i].r);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -144,6 +173,7 @@ int main(void)
 		cmocka_unit_test(bad_ranges_are_refused),
 		cmocka_unit_test(bad_lists_are_refused),
 		cmocka_unit_test(bad_heads_are_refused),
+		cmocka_unit_test(keys_lead_nowhere_else),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

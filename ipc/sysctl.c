@@ -1,5 +1,6 @@
-#include "shim/launch/sysctl.h"
+#include "ipc/sysctl.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,6 +21,24 @@ static const struct sysctl_rule {
 	{"fs/mqueue/", false, CLONE_NEWIPC},
 	{"kernel/domainname", true, CLONE_NEWUTS},
 };
+
+int sysctl_path(const char *key, char *path, size_t size)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789_-./";
+	char from = strchr(key, '/') ? '/' : '.';
+	size_t n = strlen(key);
+
+	if (n == 0 || n >= size || key[0] == from || key[n - 1] == from ||
+		strspn(key, letters) != n)
+		return -EINVAL;
+	for (size_t i = 0; i <= n; i++)
+		path[i] = key[i] == from ? '/' : key[i];
+	if (strstr(path, "//") || strncmp(path, "../", 3) == 0 || strstr(path, "/../") ||
+		(n >= 3 && strcmp(path + n - 3, "/..") == 0))
+		return -EINVAL;
+	return 0;
+}
 
 uint64_t sysctl_namespace(const char *path)
 {
