@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -15,26 +16,43 @@
 
 #define LISTEN_BACKLOG 64
 
-/* Binds below the directory descriptor: a state directory's path may be longer than sun_path. */
-int birth_listener(struct store *store)
+static const struct {
+	const char *path; /* below the directory descriptor: sun_path is short */
+	int type;
+} sockets[SOCKETS] = {
+	[SOCKET_TOOL] = {"/proc/self/fd/3/sock", SOCK_SEQPACKET},
+	[SOCKET_CONTROL] = {"/proc/self/fd/3/control", SOCK_STREAM},
+	[SOCKET_OBSERVE] = {"/proc/self/fd/3/observe", SOCK_STREAM},
+};
+
+static int birth_listener(struct store *store, enum container_socket which)
 {
-	struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "/proc/self/fd/3/sock"};
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), err = 0;
-	mode_t mask;
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, sockets[which].type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return -errno;
+	strcpy(a.sun_path, sockets[which].path);
 	/* We hold the lock: a socket that is there belongs to a pair that has died. */
-	unlinkat(KEEPER_FD_STATE, "sock", 0);
-	mask = umask(077);
-	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, LISTEN_BACKLOG) < 0)
-		err = errno;
-	umask(mask); /* children inherit it, and launch makes directories */
-	if (err) {
+	unlink(a.sun_path);
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, LISTEN_BACKLOG) < 0) {
+		int err = errno;
+
 		close(fd);
 		return -err;
 	}
-	return store_put(store, (struct held){.kind = HELD_LISTENER}, fd, false);
+	return store_put(store, (struct held){.kind = HELD_LISTENER, .key = which}, fd, false);
+}
+
+int birth_listeners(struct store *store)
+{
+	mode_t mask = umask(077);
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < SOCKETS; i++)
+		r = birth_listener(store, (enum container_socket)i);
+	umask(mask); /* children inherit it, and launch makes directories */
+	return r;
 }
 
 /* Its pages are made here, outside the container's memory limit: init's later stores into it need

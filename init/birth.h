@@ -3,5 +3,5 @@
 
 #include "init/store.h"
 
-int birth_listener(struct store *store); /* the control socket; 0 or -errno */
-int birth_shared(struct store *store);	 /* the shared memory, ipc/shared.h; 0 or -errno */
+int birth_listeners(struct store *store); /* enum container_socket; 0 or -errno */
+int birth_shared(struct store *store);	  /* the shared memory, ipc/shared.h; 0 or -errno */

@@ -30,7 +30,7 @@
  * lies in one more. Pages that are never written cost nothing. */
 struct keeper {
 	const char *id;
-	int signals, listener;
+	int signals, listeners[SOCKETS];
 	int shim_channel, launch_channel;
 	bool hello_told, end_told, launched_told;
 	bool shim_ready, retiring, leaving;
@@ -109,24 +109,25 @@ static int inherit(void)
 static int boot(void)
 {
 	bool inherits = fcntl(KEEPER_FD_INHERIT, F_GETFD) >= 0;
-	struct store_slot *listener;
 	int r;
 
-	keeper.signals = keeper.listener = keeper.shim_channel = keeper.launch_channel = -1;
+	keeper.signals = keeper.shim_channel = keeper.launch_channel = -1;
 	if (!inherits)
 		brood_close_from(KEEPER_FD_INHERIT);
 	else
 		brood_close_from(KEEPER_FD_LIMIT);
 	r = open_signals();
 	if (r == 0)
-		r = inherits ? inherit() : birth_listener(&keeper.store);
+		r = inherits ? inherit() : birth_listeners(&keeper.store);
 	if (r == 0 && !store_find(&keeper.store, HELD_SHARED, 0))
 		r = birth_shared(&keeper.store);
-	listener = store_find(&keeper.store, HELD_LISTENER, 0);
-	if (r < 0 || !listener)
-		return r < 0 ? r : -EBADF;
-	keeper.listener = listener->fd;
-	return 0;
+	for (unsigned i = 0; i < SOCKETS; i++) {
+		const struct store_slot *slot = store_find(&keeper.store, HELD_LISTENER, i);
+
+		/* a predecessor of an older release has but the first */
+		keeper.listeners[i] = slot ? slot->fd : -1;
+	}
+	return r < 0 ? r : keeper.listeners[SOCKET_TOOL] < 0 ? -EBADF : 0;
 }
 
 /* The shim ----------------------------------------------------------------------------------------
@@ -410,8 +411,8 @@ static void on_drop(struct packet *p)
 	struct held name;
 
 	memcpy(&name, p->body, sizeof(name));
-	if (name.kind == HELD_LISTENER)
-		keeper.listener = -1;
+	if (name.kind == HELD_LISTENER && name.key < SOCKETS)
+		keeper.listeners[name.key] = -1;
 	store_drop(&keeper.store, name);
 }
 
@@ -472,10 +473,10 @@ static void read_shim(void)
 /* The loop --------------------------------------------------------------------------------------
  */
 
-static void accept_clients(void)
+static void accept_clients(enum container_socket from)
 {
 	while (keeper.store.conns < STORE_CONNS_MAX) {
-		int fd = accept4(keeper.listener, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd = accept4(keeper.listeners[from], 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		struct held name = {.kind = HELD_CONN, .key = ++keeper.next_conn};
 		struct store_slot *slot;
 		struct ucred cred;
@@ -493,6 +494,7 @@ static void accept_clients(void)
 		slot->peer.pid = cred.pid;
 		slot->peer.uid = cred.uid;
 		slot->peer.gid = cred.gid;
+		slot->peer.socket = from;
 	}
 }
 
@@ -534,13 +536,16 @@ static void serve(void)
 	while (!keeper.leaving) {
 		bool full = tell();
 		bool room = keeper.store.conns < STORE_CONNS_MAX && !keeper.retiring;
-		struct pollfd fds[] = {
+		struct pollfd fds[3 + SOCKETS] = {
 			{.fd = keeper.signals, .events = POLLIN},
 			{.fd = keeper.shim_channel,
 				.events = (short)(full ? POLLIN | POLLOUT : POLLIN)},
 			{.fd = keeper.launch_channel, .events = POLLIN},
-			{.fd = room ? keeper.listener : -1, .events = POLLIN},
 		};
+
+		for (int i = 0; i < SOCKETS; i++)
+			fds[3 + i] = (struct pollfd){
+				.fd = room ? keeper.listeners[i] : -1, .events = POLLIN};
 
 		if (poll(fds, sizeof(fds) / sizeof(fds[0]), poll_timeout()) < 0)
 			continue;
@@ -548,8 +553,9 @@ static void serve(void)
 			read_shim();
 		if (fds[2].revents)
 			drain_launch();
-		if (fds[3].revents)
-			accept_clients();
+		for (int i = 0; i < SOCKETS; i++)
+			if (fds[3 + i].revents)
+				accept_clients((enum container_socket)i);
 		if (fds[0].revents)
 			reap();
 		if (keeper.revive_at && now_mono() >= keeper.revive_at)

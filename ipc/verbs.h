@@ -157,7 +157,16 @@ enum held_kind {
 	HELD_LISTEN, /* key: index in the list of listeners */
 	HELD_NOTIFY, /* where the service's notifications arrive */
 	HELD_STORED, /* key: ipc/stored.h */
+	HELD_CALLS,  /* the shim's table of calls under way (shim/calls.h) */
 	HELD_KINDS,
+};
+
+/* The sockets of a container: keys of HELD_LISTENER, and where a connection came in. */
+enum container_socket {
+	SOCKET_TOOL,	/* `sock`: packets, the tool's own */
+	SOCKET_CONTROL, /* `control`: ttrpc, every method */
+	SOCKET_OBSERVE, /* `observe`: ttrpc, what changes nothing */
+	SOCKETS,
 };
 
 struct held {
@@ -168,7 +177,8 @@ struct held {
 struct held_conn {
 	uint64_t id;
 	int32_t pid; /* SO_PEERCRED at accept */
-	uint32_t uid, gid, pad;
+	uint32_t uid, gid;
+	uint32_t socket; /* enum container_socket */
 };
 
 struct keeper_hello {

@@ -138,6 +138,7 @@ static void compact(struct journal *j)
 	j->fd = fd_take(&fd);
 	j->end = end;
 	j->now.seq++;
+	j->file++;
 }
 
 static void append(struct journal *j, struct record head, const void *body, size_t len)
@@ -162,6 +163,8 @@ static void append(struct journal *j, struct record head, const void *body, size
 		j->end += n;
 	}
 	history_apply(&j->now, (const struct record *)(const void *)buf);
+	if (j->appended)
+		j->appended(j->ctx);
 }
 
 void journal_append(struct journal *j, enum record_type type, uint8_t flags, uint32_t run,
@@ -199,4 +202,69 @@ void journal_warn(struct journal *j, const char *fmt, ...)
 	log_warn("%s", text);
 	n = (size_t)n < sizeof(text) ? n : (int)sizeof(text) - 1;
 	journal_append(j, RECORD_WARNING, RECORD_OBSERVED, j->now.run, text, (size_t)n + 1);
+}
+
+/* Reading ---------------------------------------------------------------------------------------
+ */
+
+#define SEEK_BYTES (32u << 10)
+
+/* The first record of this file with a sequence above the wanted one. */
+static int seek_seq(struct journal *j, struct journal_place *p)
+{
+	auto_free char *buf = malloc(SEEK_BYTES);
+	uint64_t at = sizeof(struct journal_head);
+
+	if (!buf)
+		return fault(-ENOMEM, "read journal");
+	while (at < j->end) {
+		ssize_t n = pread(j->fd, buf, SEEK_BYTES, (off_t)at);
+		size_t done = 0, len;
+
+		if (n <= 0)
+			break;
+		for (; (len = record_check(buf + done, (size_t)n - done, 0)) > 0; done += len)
+			if (((struct record *)(void *)(buf + done))->seq > p->seq) {
+				p->at = at + done;
+				return 0;
+			}
+		if (done == 0)
+			break;
+		at += done;
+	}
+	p->at = j->end;
+	return 0;
+}
+
+ssize_t journal_read(
+	struct journal *j, struct journal_place *p, void *buf, size_t size, uint64_t *missed)
+{
+	const struct record *first = buf;
+	size_t whole = 0, len;
+	ssize_t n;
+
+	*missed = 0;
+	if ((!p->at || p->file != j->file) && seek_seq(j, p) < 0)
+		return -ENOMEM;
+	p->file = j->file;
+	if (p->at >= j->end)
+		return 0;
+	if (size > j->end - p->at)
+		size = j->end - p->at;
+	n = pread(j->fd, buf, size, (off_t)p->at);
+	if (n < 0)
+		return fault(-errno, "read journal");
+	while ((len = record_check((char *)buf + whole, (size_t)n - whole, 0)) > 0)
+		whole += len;
+	if (whole && first->seq > p->seq + 1) {
+		*missed = first->seq - p->seq - 1;
+		p->seq = first->seq - 1;
+	}
+	return (ssize_t)whole;
+}
+
+void journal_passed(struct journal_place *p, const struct record *r)
+{
+	p->seq = r->seq;
+	p->at += r->len;
 }

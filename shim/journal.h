@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "ipc/history.h"
 
@@ -15,6 +16,17 @@ struct journal {
 			*/
 	int err;       /* why */
 	struct history now; /* everything written so far, folded */
+	uint32_t file; /* counts the files: compaction makes a new one, in which places differ */
+	void (*appended)(void *ctx); /* a record more; may be NULL */
+	void *ctx;
+};
+
+/* A reader's place: behind the record with this sequence. Only the sequence means anything to
+ * others; the rest is where to look first. */
+struct journal_place {
+	uint64_t seq;
+	uint64_t at;
+	uint32_t file;
 };
 
 /* Opens or creates it; a torn tail is cut off. 0: it was there; 1: it is new; or a fault. */
@@ -27,6 +39,13 @@ int journal_rebase(struct journal *j, const char *boot);
  * counted: supervision goes on. */
 void journal_append(struct journal *j, enum record_type type, uint8_t flags, uint32_t run,
 	const void *body, size_t len);
+
+/* Whole records that follow the place, as many as fit buf (8-byte aligned): their bytes, 0: there
+ * are none, or a fault. What is no longer kept in between is told in *missed (0: nothing), and the
+ * place moves behind it. The caller moves the place on with journal_passed(). */
+ssize_t journal_read(
+	struct journal *j, struct journal_place *p, void *buf, size_t size, uint64_t *missed);
+void journal_passed(struct journal_place *p, const struct record *r);
 
 /* RECORD_WARNING with a sentence, which also goes to the log. */
 void journal_warn(struct journal *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -80,7 +80,10 @@ static void on_reply(struct shim *s, struct packet *p)
 	if (s->sync_tag && p->h.tag == s->sync_tag)
 		sync_end(s);
 	r.text[sizeof(r.text) - 1] = '\0';
-	clients_answered(s, p->h.tag & ONCE_TAG ? p->h.tag : 0, r.err, r.text);
+	if (p->h.tag & ONCE_TAG) {
+		clients_answered(s, p->h.tag, r.err, r.text);
+		steer_answered(s, p->h.tag, r.err);
+	}
 	if (s->stop_tag && p->h.tag == s->stop_tag) {
 		s->stop_tag = 0;
 		loop_timer_cancel(&s->stop_timer);
@@ -283,6 +286,7 @@ static void channel_closed(struct shim *s)
 	sync_end(s);
 	loop_io_finish(&s->init);
 	clients_unanswered(s);
+	steer_unanswered(s);
 	if (!shim_has_init(s) && !s->start_errno && s->phase == PHASE_STARTING && s->shared)
 		link_init_service_up(s);
 	link_keeper_drop(s, HELD_INIT_CHANNEL, 0);
@@ -431,6 +435,7 @@ void link_init_forget(struct shim *s)
 		link_keeper_drop(s, kinds[i], 0);
 	loop_io_finish(&s->init);
 	clients_unanswered(s);
+	steer_unanswered(s);
 	loop_io_finish(&s->init_pidfd);
 	loop_timer_cancel(&s->reap_timer);
 	fd_close(&s->tty);

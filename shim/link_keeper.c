@@ -57,7 +57,10 @@ static void keep(int *slot, int fd)
 
 static void held_listener(struct shim *s, uint64_t key, int fd)
 {
-	keep(&s->listener, fd);
+	if (key < SOCKETS)
+		keep(&s->sockets[key], fd);
+	else
+		close(fd);
 }
 
 static void held_init_channel(struct shim *s, uint64_t key, int fd)
@@ -106,6 +109,11 @@ static void held_stderr(struct shim *s, uint64_t key, int fd)
 	output_held(s, LOG_STDERR, key, fd);
 }
 
+static void held_calls(struct shim *s, uint64_t key, int fd)
+{
+	keep(&s->calls_held, fd);
+}
+
 static void held_tty_pipe_rd(struct shim *s, uint64_t key, int fd)
 {
 	keep(&s->tty_pipe[0], fd);
@@ -130,6 +138,7 @@ static void (*const held_handlers[HELD_KINDS])(struct shim *s, uint64_t key, int
 	[HELD_LISTEN] = listeners_held,
 	[HELD_NOTIFY] = notify_held,
 	[HELD_STORED] = notify_stored,
+	[HELD_CALLS] = held_calls,
 };
 
 /* What the keeper says --------------------------------------------------------------------------
@@ -154,7 +163,24 @@ static void on_conn(struct shim *s, struct packet *p)
 	struct held_conn peer;
 
 	memcpy(&peer, p->body, sizeof(peer));
-	clients_add(s, peer, packet_take_fd(p, 0), s->keeper.fd < 0);
+	if (peer.socket == SOCKET_TOOL)
+		clients_add(s, peer, packet_take_fd(p, 0), s->keeper.fd < 0);
+	else if (s->calls.table)
+		serve_add(s, peer, packet_take_fd(p, 0));
+	else if (s->early_len < array_size(s->early)) {
+		s->early[s->early_len].peer = peer;
+		s->early[s->early_len++].fd = packet_take_fd(p, 0);
+	}
+}
+
+/* Everything that is held is here: the table of calls with it, if there is one. */
+static int open_api(struct shim *s)
+{
+	int r = serve_open(s, fd_take(&s->calls_held));
+
+	for (unsigned i = 0; r == 0 && i < s->early_len; i++)
+		serve_add(s, s->early[i].peer, s->early[i].fd);
+	return r;
 }
 
 static void on_launched(struct shim *s, struct packet *p)
@@ -245,5 +271,5 @@ int link_keeper_sync(struct shim *s, int channel)
 		dispatch(s, &p);
 	}
 	loop_io_start(&s->keeper, &s->loop, channel, on_readable, s);
-	return 0;
+	return open_api(s);
 }

@@ -124,9 +124,12 @@ static void remove_state(struct shim *s)
 static void leave(struct shim *s)
 {
 	s->retired = true;
+	serve_finish(s);
 	pump_finish(&s->pump);
 	unlinkat(SHIM_FD_STATE, "sock", 0);
 	listeners_close(s); /* a predecessor may have died over it */
+	unlinkat(SHIM_FD_STATE, "control", 0);
+	unlinkat(SHIM_FD_STATE, "observe", 0);
 	if (s->remove)
 		remove_logs(s);
 	if (s->remove)

@@ -226,9 +226,17 @@ static void init_fields(struct shim *s)
 {
 	memset(s, 0, sizeof(*s));
 	s->keeper.fd = s->init.fd = s->init_pidfd.fd = -1;
-	s->sync_pidfd = s->shared_fd = s->tty = s->stdin_fd = s->log_dirfd = s->listener = -1;
+	s->sync_pidfd = s->shared_fd = s->tty = s->stdin_fd = s->log_dirfd = -1;
 	s->tty_pipe[0] = s->tty_pipe[1] = -1;
 	listeners_init(s);
+	s->calls_held = -1;
+	for (int i = 0; i < SOCKETS; i++)
+		s->sockets[i] = -1;
+}
+
+static void on_appended(void *ctx)
+{
+	serve_changed(ctx);
 }
 
 static int open_log_dir(struct shim *s)
@@ -263,9 +271,12 @@ int shim_init(struct shim *s, const char *id)
 	stop_setup(s);
 	retire_setup(s);
 	takeover_setup(s);
+	serve_setup(s);
 	fresh = journal_open(&s->journal, SHIM_FD_STATE, s->settings.id);
 	if (fresh < 0)
 		return fresh;
+	s->journal.appended = on_appended;
+	s->journal.ctx = s;
 	r = pump_start(&s->pump, &s->loop, s->log_dirfd, &s->settings, output_changed, s);
 	if (r == 0)
 		r = link_keeper_sync(s, SHIM_FD_KEEPER);

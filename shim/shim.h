@@ -15,6 +15,7 @@
 #include "shim/life.h"
 #include "shim/notify.h"
 #include "shim/pump.h"
+#include "shim/serve.h"
 
 struct shim {
 	struct loop loop;
@@ -24,6 +25,8 @@ struct shim {
 	struct pump pump;
 	struct clients clients;
 	struct notify notify;
+	struct serve serve;
+	struct calls calls;
 	int log_dirfd;
 
 	enum life_phase phase;
@@ -34,7 +37,13 @@ struct shim {
 	/* the keeper */
 	struct loop_io keeper; /* channel */
 	struct keeper_hello hello;
-	int listener;		   /* a second hold, for the day the keeper dies */
+	struct {
+		struct held_conn peer;
+		int fd;
+	} early[CALLS_CONNS_MAX]; /* connections that were told before the table of their calls */
+	unsigned early_len;
+	int calls_held;		   /* the predecessor's table, -1: none */
+	int sockets[SOCKETS];	   /* a second hold, for the day the keeper dies */
 	int listeners[LISTEN_MAX]; /* the service's own; -1: not made */
 
 	/* the sandbox: what the newest launch made */

@@ -121,6 +121,9 @@ static int give_clients(struct shim *s, struct heir *h)
 	for (struct client *c = s->clients.first; c && r == 0; c = c->next)
 		r = channel_send(
 			h->channel, KEEPER_CONN, 0, &c->peer, sizeof(c->peer), &c->io.fd, 1);
+	for (struct conn *c = s->serve.first; c && r == 0; c = c->next)
+		r = channel_send(
+			h->channel, KEEPER_CONN, 0, &c->peer, sizeof(c->peer), &c->io.fd, 1);
 	return r < 0 ? fault(r, "new keeper: hand over a connection") : 0;
 }
 
@@ -130,7 +133,7 @@ static int hand_over(struct shim *s, struct heir *h)
 		enum held_kind kind;
 		int fd;
 	} all[] = {
-		{HELD_LISTENER, s->listener},
+		{HELD_CALLS, s->calls.fd},
 		{HELD_SHARED, s->shared_fd},
 		{HELD_INIT_CHANNEL, s->init.loop ? s->init.fd : -1},
 		{HELD_INIT_PIDFD, s->init_pidfd.loop ? s->init_pidfd.fd : -1},
@@ -144,6 +147,8 @@ static int hand_over(struct shim *s, struct heir *h)
 
 	for (size_t i = 0; r == 0 && i < array_size(all); i++)
 		r = give(h, all[i].kind, 0, all[i].fd);
+	for (unsigned i = 0; r == 0 && i < SOCKETS; i++)
+		r = give(h, HELD_LISTENER, i, s->sockets[i]);
 	if (r == 0)
 		r = give_output(s, h);
 	if (r == 0)

@@ -8,12 +8,13 @@ import lint
 MAY = {
     "ipc/base": (),
     "ipc": ("ipc/base",),
+    "ipc/lib": ("ipc", "ipc/base"),
     "init": (),
     "monitor": ("ipc", "ipc/base"),
     "shim": ("monitor", "ipc", "ipc/base"),
     "shim/launch": ("ipc", "ipc/base"),
-    "cli": ("ipc", "ipc/base"),
-    "tests": ("ipc", "ipc/base", "init", "monitor", "shim", "shim/launch", "cli"),
+    "cli": ("ipc/lib", "ipc", "ipc/base"),
+    "tests": ("ipc/lib", "ipc", "ipc/base", "init", "monitor", "shim", "shim/launch", "cli"),
 }
 # What init shares: plain C11 that needs nothing of a libc beyond what musl and glibc have in common,
 # and the whole headers without code behind them.
