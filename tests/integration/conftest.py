@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -18,6 +19,8 @@ def pytest_configure(config):
 
 
 def pytest_sessionstart(session):
+    # whoever started us in the background may have it ignored, and a child would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("HOLDFAST_STAGE", "HOLDFAST_TORTURE"):
         if not os.environ.get(name):
             pytest.exit(f"{name} is not set: use tests/run --only integration", 3)

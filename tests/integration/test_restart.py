@@ -135,12 +135,13 @@ def test_back_to_back_without_waiting_for_the_log(hf):
 def test_fresh_mode_makes_a_new_sandbox(hf):
     c = hf.start("--restart", "always", "--restart-delay", "0", "--restart-mode", "fresh", "--",
                  hf.torture, "stamp")
-    for _ in range(3):
+    for n in range(1, 4):
+        eventually(lambda: len(c.lines()) == n, 10, f"the line of run {n}")
         init, service = c.init, c.service
         kill(service, signal.SIGKILL)
         eventually(lambda: c.init not in (None, init) and c.service not in (None, service), 15,
                    "a fresh PID 1")
-    assert len(eventually(lambda: c.lines() if len(c.lines()) == 4 else None)) == 4
+    eventually(lambda: len(c.lines()) == 4, 10, "the line of run 4")
 
 
 @pytest.mark.parametrize("mode", ["auto", "in-place"])
