@@ -150,12 +150,14 @@ static void write_index(struct sink *s, struct log_index e)
 /* One entry for all that is dropped at one place: written over as it grows. */
 static void write_gap(struct sink *s)
 {
+	const struct log_index e = s->gap;
+
 	if (!s->gap_written)
 		s->gap_at = s->idx_size;
-	if (pwrite(s->idx, &s->gap, sizeof(s->gap), (off_t)s->gap_at) != sizeof(s->gap))
+	if (pwrite(s->idx, &e, sizeof(e), (off_t)s->gap_at) != sizeof(e))
 		return;
 	if (!s->gap_written)
-		s->idx_size += sizeof(s->gap);
+		s->idx_size += sizeof(e);
 	s->gap_written = true;
 }
 

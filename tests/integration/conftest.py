@@ -1,6 +1,7 @@
 """Every test runs with its own state and log directories, and leaves the host as it found it."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -41,9 +42,20 @@ def place():
     shutil.rmtree(base, ignore_errors=True)
 
 
+# All that the leak checker gets to say when the process is killed while it checks at its end.
+HOLLOW = re.compile(r"(==\d+==Unable to get registers from thread \d+\.\n?|\s)*")
+
+
 def _sanitizer_reports():
+    """Called while none of our processes is left: nobody is still writing one."""
     where = rig.SANITIZER_LOGS
-    return set(os.listdir(where)) if where and os.path.isdir(where) else set()
+    names = set(os.listdir(where)) if where and os.path.isdir(where) else set()
+    for name in sorted(names):
+        path = os.path.join(where, name)
+        if HOLLOW.fullmatch(rig.read(path, "")):
+            os.unlink(path)
+            names.discard(name)
+    return names
 
 
 @pytest.fixture(autouse=True)

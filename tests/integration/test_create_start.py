@@ -225,14 +225,15 @@ def test_a_supervisor_that_dies_before_the_start(hf):
     """Its pair is killed right after `start` made it, at once and over and over."""
     c = created(hf, "--restart", "always", "--", hf.torture, "stamp")
     hf.ok("start", c.name)
-    for _ in range(3):
+    for n in range(1, 4):
+        eventually(lambda: len(c.lines()) == n, 10, f"the line of run {n}")
         c.stop()
         eventually(lambda: c.keeper is None)
         hf.ok("start", c.name)
         kill(c.shim, signal.SIGKILL)
         eventually(lambda: c.shim)
         assert c.wait_service()
-    assert len(c.lines()) == 4
+    eventually(lambda: len(c.lines()) == 4, 10, "the line of run 4")
 
 
 def test_start_of_an_orphan_adopts_it(hf):

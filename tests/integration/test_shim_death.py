@@ -156,11 +156,13 @@ def test_budget_survives_the_shim(hf):
     c = hf.start("--restart", "always", "--restart-delay", "0", "--restart-budget", "4/1h", "--",
                  hf.torture, "stamp")
     for n in range(4):
+        eventually(lambda: len(c.lines()) == n + 1, 10, f"the line of run {n + 1}")
         service, old = c.service, c.shim
         kill(old, signal.SIGKILL)
         kill(service, signal.SIGKILL)
         c.wait_service(other_than=service)
         next_shim(c, old)
+    eventually(lambda: len(c.lines()) == 5, 10, "the line of run 5")
     kill(c.service, signal.SIGKILL)
     assert c.wait_end() == 137
     assert len(c.lines()) == 5
