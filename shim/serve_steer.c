@@ -223,7 +223,8 @@ static enum served delete_all(struct conn *c, uint32_t stream, const void *req)
 	if (s->phase != PHASE_DOWN)
 		stop_begin(s, (struct stop_req){.signo = 9, .has_grace = 1}, CLIENT_REMOVE);
 	served = serve_answer(c, stream, &m.base);
-	retire_check(s);
+	if (s->retiring) /* in a turn of its own: leaving closes this very connection */
+		loop_timer_set(&s->retire_timer, 0);
 	return served;
 }
 

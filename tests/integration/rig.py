@@ -176,6 +176,17 @@ class Container:
                 return pid
         return None
 
+    def crash(self, who):
+        """Kills the keeper, the shim or PID 1, and waits for the next one. A keeper's death is over
+        when there is another shim as well: killed before that, it would be the death of both."""
+        shim = eventually(lambda: self.keeper and self.shim)
+        victim = eventually(lambda: getattr(self, who), 10, f"a {who}")
+        kill(victim, signal.SIGKILL)
+        eventually(lambda: getattr(self, who) not in (None, victim), 15, f"another {who}")
+        if who == "keeper":
+            eventually(lambda: self.shim not in (None, shim), 15, "its shim")
+        eventually(lambda: self.shim and self.keeper, 15)
+
     def zombies(self):
         family = {str(p) for p in (self.init, self.keeper, self.shim) if p}
         return [p for p in pids() if (status_field(p, "State") or "").startswith("Z")

@@ -100,8 +100,9 @@ def test_a_signal_comes_once_over_dying_shims(hf):
         for i in range(1, scaled(20, 500) + 1):
             stream = api.begin("Kill", v1.KillRequest(signal=signal.SIGUSR1))
             time.sleep(rng.random() * 0.002)
-            if c.shim:
-                kill(c.shim, signal.SIGKILL)
+            shim = c.shim
+            if shim:
+                kill(shim, signal.SIGKILL)
             assert api.response(stream).status.code == 0
             eventually(lambda: c.lines().count("got 10") >= i, 10, f"signal {i}")
             assert c.lines().count("got 10") == i
@@ -114,10 +115,7 @@ def test_wait_over_dying_shims_and_keepers(hf):
     with Api(c, timeout=60) as api:
         stream = api.begin("Wait", v1.WaitRequest())
         for n in range(scaled(6, 60)):
-            who = c.keeper if n % 2 else c.shim
-            if who:
-                kill(who, signal.SIGKILL)
-            eventually(lambda: c.shim and c.keeper)
+            c.crash("keeper" if n % 2 else "shim")
         stopper = threading.Thread(target=c.stop)
         stopper.start()
         e = v1.WaitResponse.FromString(api.response(stream).payload).exit

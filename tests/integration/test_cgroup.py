@@ -114,6 +114,7 @@ def test_limits_of_later_runs(hf):
     for mode in ("in-place", "fresh"):
         c = hf.start("--memory", "64M", "--pids-limit", "33", "--restart", "always",
                      "--restart-delay", "0", "--restart-mode", mode, "--", hf.torture, "stamp")
+        eventually(lambda: len(c.lines()) == 1, 10, "the first run's line")
         old = c.service
         kill(old, signal.SIGKILL)
         c.wait_service(other_than=old)

@@ -212,15 +212,12 @@ def test_stored_over_the_death_of(hf, who):
     c = hf.start("--notify", *RESTART, *python(STORE))
     for n in range(1, 4):
         rig.eventually(lambda: c.lines().count("stored") == n, what=f"run {n}")
-        victim = getattr(c, who)
-        os.kill(victim, signal.SIGKILL)
-        rig.eventually(lambda: getattr(c, who) not in (None, victim), what=f"another {who}")
-        rig.eventually(lambda: c.shim and c.keeper)
+        c.crash(who)
         if who != "init":
             kill_service(c)
     rig.eventually(lambda: c.lines().count("stored") == 4)
     assert [x for x in c.lines() if x.startswith("run")] == ["run []", BOTH, BOTH, BOTH]
-    os.kill(c.init, signal.SIGKILL)  # from a keeper and a shim that have only inherited them
+    c.crash("init")  # from a keeper and a shim that have only inherited them
     rig.eventually(lambda: c.lines().count(BOTH) == 4)
     c.rm("-f")
 
@@ -339,10 +336,7 @@ def test_as_many_as_there_may_be(hf):
     kill_service(c)
     rig.eventually(lambda: c.lines().count("good") == 2, 20)
     for who in ("keeper", "shim", "init", "keeper", "init"):
-        victim = getattr(c, who)
-        os.kill(victim, signal.SIGKILL)
-        rig.eventually(lambda: getattr(c, who) not in (None, victim), what=f"another {who}")
-        rig.eventually(lambda: c.shim and c.keeper)
+        c.crash(who)
     service = c.wait_service()
     c.wait_line("good")
     os.kill(service, signal.SIGKILL)
