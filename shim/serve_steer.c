@@ -69,6 +69,12 @@ static enum served answer_ask(struct conn *c, uint32_t stream, uint32_t verb, in
 
 static void settle_ask(struct conn *c, struct call *call)
 {
+	if (!call->ask.verb) {
+		/* the predecessor died over it: the request is in its socket still, and comes anew
+		 */
+		calls_drop(call);
+		return;
+	}
 	if (!call->answered && call->ask.asker != getpid() && ask(c->shim, call) < 0) {
 		call->ask.err = -ESRCH;
 		call->answered = 1;
@@ -140,6 +146,12 @@ static struct call *begin(struct conn *c, uint32_t stream, enum call_method meth
 	return call;
 }
 
+/* The verb comes last: a call that has one is whole, whenever we die. */
+static void ask_whole(struct call *call, uint32_t verb)
+{
+	__atomic_store_n(&call->ask.verb, verb, __ATOMIC_RELEASE);
+}
+
 static enum served wait_down(struct conn *c, uint32_t stream, const void *req)
 {
 	if (begin(c, stream, CALL_WAIT))
@@ -180,9 +192,9 @@ static enum served kill_service(struct conn *c, uint32_t stream, const void *req
 	call = begin(c, stream, CALL_ASK);
 	if (call) {
 		call->ask.asker = getpid();
-		call->ask.verb = INIT_SIGNAL;
 		call->ask.signo = r->signal;
 		call->ask.flags = r->all ? SIGNAL_TO_ALL : 0;
+		ask_whole(call, INIT_SIGNAL);
 	}
 	return SERVED;
 }
@@ -200,10 +212,10 @@ static enum served restart(struct conn *c, uint32_t stream, const void *req)
 	call = begin(c, stream, CALL_ASK);
 	if (!call)
 		return SERVED;
-	call->ask.verb = INIT_RESTART;
 	call->ask.signo = r->signal;
 	call->ask.flags = r->has_grace;
 	call->ask.grace_usec = r->grace_usec;
+	ask_whole(call, INIT_RESTART);
 	settle_ask(c, call);
 	return SERVED;
 }
