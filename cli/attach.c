@@ -22,7 +22,6 @@
 #include "ipc/base/mem.h"
 
 /* After the end: how long to wait for output that its end offset promises and nobody writes. */
-#define DRAIN_MS 12000
 
 /* A watch costs 12 ms at the end (follow.h), more than all the rest of a short command takes: until
  * it has lived this long, the files are looked at every few ms instead. */
@@ -55,6 +54,7 @@ struct attach {
 	struct client in;
 	uint64_t stdin_tag; /* frame without its answer yet, 0: none */
 	uint64_t stdin_offset;
+	uint64_t size_tag; /* what is typed after a new size finds it: one not set yet, 0: none */
 	bool stdin_open, started, exited, gone;
 	uint64_t held; /* bit n: signal n came before there was anybody to get it */
 	unsigned interrupts;
@@ -108,105 +108,14 @@ void attach_unblock_signals(void)
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
-int attach_failed(const struct launch_result *failed)
-{
-	static const int status[] = {
-		[LAUNCH_BAD_CONFIG] = CLI_USAGE,
-		[LAUNCH_FAILED] = CLI_BROKEN,
-		[LAUNCH_NOT_FOUND] = CLI_NOT_FOUND,
-		[LAUNCH_NOT_EXEC] = CLI_NOT_EXEC,
-	};
-
-	complain("%.*s", (int)sizeof(failed->text) - 1, failed->text);
-	if (failed->outcome == LAUNCH_OK || failed->outcome >= array_size(status))
-		return CLI_BROKEN;
-	return status[failed->outcome];
-}
-
-void attach_warnings(const struct client_started *started)
-{
-	const char *p = started->text, *end = memchr(p, '\0', sizeof(started->text));
-
-	for (end = end ? end : p + sizeof(started->text); p < end;) {
-		size_t n = strcspn(p, "\n");
-
-		if (n)
-			complain("warning: %.*s", (int)n, p);
-		p += n + (p + n < end);
-	}
-}
-
-static const char *step_name(uint32_t step)
-{
-	static const char *const names[] = {
-		[SPAWN_FORK] = "fork",
-		[SPAWN_PIPES] = "make pipes for",
-		[SPAWN_SESSION] = "make a session for",
-		[SPAWN_TTY] = "set up the terminal of",
-		[SPAWN_STDIO] = "set up stdio of",
-		[SPAWN_RLIMIT] = "set resource limits of",
-		[SPAWN_CWD] = "enter the working directory of",
-		[SPAWN_GROUPS] = "set groups of",
-		[SPAWN_IDS] = "set user and group of",
-		[SPAWN_CAPS] = "set capabilities of",
-		[SPAWN_NO_NEW_PRIVS] = "set no_new_privs of",
-		[SPAWN_SECCOMP] = "install the seccomp filter of",
-		[SPAWN_EXEC] = "exec",
-		[SPAWN_PASS] = "listeners",
-	};
-
-	return step < array_size(names) && names[step] ? names[step] : "start";
-}
-
-static const char *start_cure(const struct exit_info *e)
-{
-	if (e->step == SPAWN_CWD)
-		return "-w names a directory that exists inside";
-	if (e->step != SPAWN_EXEC)
-		return "holdfast check tells what this host can do";
-	if (e->errnum == ENOENT)
-		return "is it, and its interpreter, in the container's root and PATH?";
-	if (e->errnum == EACCES)
-		return "is it executable for the container's user?";
-	return "is it a program for this machine?";
-}
-
-static int start_failed(const struct exit_info *e, const char *command)
-{
-	bool missing = e->step == SPAWN_EXEC && e->errnum == ENOENT;
-
-	complain("%s \"%s\": %s (%s)", step_name(e->step), command ? command : "the command",
-		strerror(e->errnum < 0 ? -e->errnum : e->errnum), start_cure(e));
-	return missing ? CLI_NOT_FOUND : CLI_NOT_EXEC;
-}
-
-bool attach_removes(const struct exit_info *e)
-{
-	return (e->flags & EXIT_START_FAILED) && e->run == 1;
-}
-
-int attach_ended(const struct exit_info *e, const char *command)
-{
-	if (e->flags & EXIT_START_FAILED)
-		return start_failed(e, command);
-	if (e->reason == POLICY_WHY_BUDGET)
-		complain(
-			"the restart budget is used up after %llu restarts: it stays down (--restart-budget, or --restart on-failure:N, sets it)",
-			(unsigned long long)e->restarts);
-	if ((e->flags & EXIT_OOM_SEEN) && e->signal == SIGKILL)
-		complain("OOM: killed for lack of memory (--memory sets the limit)");
-	if (e->flags & EXIT_UNKNOWN)
-		complain("how the service ended is not known: nobody saw it");
-	return exit_status(e);
-}
-
 static void winsize_send(struct attach *a)
 {
 	struct winsize_req size;
 
 	if (a->conf->tty && a->started &&
-		(term_size(STDOUT_FILENO, &size) || term_size(STDIN_FILENO, &size)))
-		client_send(a->client, CLIENT_WINSIZE, &size, sizeof(size));
+		(term_size(STDOUT_FILENO, &size) || term_size(STDIN_FILENO, &size)) &&
+		client_send(a->client, CLIENT_WINSIZE, &size, sizeof(size)) == CLIENT_DONE)
+		a->size_tag = a->client->tag;
 }
 
 /* A service that ignores ^C, or that its policy brings back: the second one means stop. */
@@ -233,7 +142,11 @@ static void on_signal(struct attach *a, int signo)
 	}
 	if (signo == SIGCONT)
 		term_raw_again();
-	if (signo == SIGINT && ++a->interrupts == 2)
+	if (a->conf->keep_signals && signo != SIGCONT) {
+		a->detached = true;
+		return;
+	}
+	if (signo == SIGINT && !a->conf->join && ++a->interrupts == 2)
 		stop_send(a);
 	else if (!a->started)
 		a->held |= 1ULL << signo;
@@ -259,15 +172,10 @@ static void stdin_connect(struct attach *a)
 			r < 0 ? fault_text() : "the supervisor is gone");
 }
 
-static void on_started(struct attach *a, const struct packet *p)
+static void begin(struct attach *a)
 {
-	struct client_started started;
 	int r;
 
-	memcpy(&started, p->body, sizeof(started));
-	attach_warnings(&started);
-	if (a->started)
-		return;
 	a->started = true;
 	stdin_connect(a);
 	r = a->conf->tty && a->conf->interactive ? term_raw(STDIN_FILENO) : 0;
@@ -279,10 +187,24 @@ static void on_started(struct attach *a, const struct packet *p)
 			signal_send(a, passed_on[i]);
 }
 
+static void on_started(struct attach *a, const struct packet *p)
+{
+	struct client_started started;
+
+	memcpy(&started, p->body, sizeof(started));
+	attach_warnings(&started);
+	if (!a->started)
+		begin(a);
+	else
+		winsize_send(a); /* a terminal of a new sandbox has no size yet */
+}
+
 static void on_packet(struct attach *a, const struct packet *p)
 {
 	struct launch_result failed;
 
+	if (p->h.verb == CLIENT_TAKEOVER || p->h.tag == a->size_tag)
+		a->size_tag = 0;
 	if (p->h.verb == CLIENT_STARTED) {
 		on_started(a, p);
 	} else if (p->h.verb == CLIENT_FAILED) {
@@ -291,9 +213,24 @@ static void on_packet(struct attach *a, const struct packet *p)
 	} else if (p->h.verb == CLIENT_EXITED) {
 		memcpy(&a->exit, p->body, sizeof(a->exit));
 		a->exited = true;
-		a->drain_until = now_mono() + DRAIN_MS * USEC_PER_MSEC;
+		a->drain_until = now_mono() + FOLLOW_DRAIN_MS * USEC_PER_MSEC;
 		a->stdin_open = false;
 	}
+}
+
+/* Who joins may come after another's end of input. */
+static void on_answer(struct attach *a, const struct packet *p)
+{
+	struct reply reply;
+
+	a->stdin_tag = 0;
+	if (p->h.verb != CLIENT_REPLY || !a->conf->join || !a->stdin_open)
+		return;
+	memcpy(&reply, p->body, sizeof(reply));
+	if (reply.err != -EPIPE)
+		return;
+	a->stdin_open = false;
+	complain("warning: standard input is not passed on: it has ended, or nobody reads it");
 }
 
 /* The chunk was written, or is to count as written: a shim died over it. */
@@ -304,7 +241,7 @@ static void read_answers(struct attach *a)
 
 	while ((r = client_recv(&a->in, &p, 1)) == CLIENT_DONE)
 		if (p.h.verb == CLIENT_TAKEOVER || p.h.tag == a->stdin_tag)
-			a->stdin_tag = 0;
+			on_answer(a, &p);
 	if (r == -EAGAIN)
 		return;
 	client_close(&a->in);
@@ -337,7 +274,8 @@ static void read_stdin(struct attach *a)
 		return;
 	if (n <= 0) {
 		a->stdin_open = false;
-		client_send(&a->in, CLIENT_STDIN_EOF, NULL, 0);
+		if (!a->conf->tty) /* a terminal's end is a character */
+			client_send(&a->in, CLIENT_STDIN_EOF, NULL, 0);
 		return;
 	}
 	n = (ssize_t)keys_filter(&a->keys, typed, (size_t)n, frame.bytes, &a->detached);
@@ -406,7 +344,12 @@ static int wait_msec(struct attach *a, bool draining)
 		return 0;
 	if (!a->watching || a->unwatched)
 		return WATCH_TICK_MS;
-	return draining ? DRAIN_MS : a->patience;
+	return draining ? FOLLOW_DRAIN_MS : a->patience;
+}
+
+static bool takes_input(const struct attach *a)
+{
+	return a->stdin_open && !a->stdin_tag && (!a->size_tag || a->gone);
 }
 
 static int attach_wait(struct attach *a, struct pollfd *p)
@@ -417,8 +360,7 @@ static int attach_wait(struct attach *a, struct pollfd *p)
 	p[SLOT_CONN] = (struct pollfd){.fd = a->gone ? -1 : a->client->fd, .events = POLLIN};
 	p[SLOT_SIGNAL] = (struct pollfd){.fd = a->sigfd, .events = POLLIN};
 	p[SLOT_WATCH] = (struct pollfd){.fd = a->watch, .events = POLLIN};
-	p[SLOT_STDIN] = (struct pollfd){
-		.fd = a->stdin_open && !a->stdin_tag ? STDIN_FILENO : -1, .events = POLLIN};
+	p[SLOT_STDIN] = (struct pollfd){.fd = takes_input(a) ? STDIN_FILENO : -1, .events = POLLIN};
 	p[SLOT_ANSWER] = (struct pollfd){.fd = a->in.fd, .events = POLLIN};
 	for (int i = 0; i < LOG_STREAMS; i++)
 		p[SLOT_STDOUT + i] =
@@ -427,7 +369,7 @@ static int attach_wait(struct attach *a, struct pollfd *p)
 	if (n < 0 && errno != EINTR)
 		return fault(-errno, "poll");
 	if (n == 0 && draining && now_mono() >= a->drain_until) {
-		complain("warning: the last output did not arrive in %d s", DRAIN_MS / 1000);
+		complain("warning: the last output did not arrive in %d s", FOLLOW_DRAIN_MS / 1000);
 		a->exit.stdout_end = a->exit.stderr_end = 0;
 	}
 	return n < 0 ? 0 : n;
@@ -441,11 +383,11 @@ static int attach_turn(struct attach *a)
 
 	if (n < 0)
 		return n;
-	if (n > 0 && p[SLOT_SIGNAL].revents)
+	if (n > 0 && (p[SLOT_SIGNAL].revents || p[SLOT_STDIN].revents))
 		read_signals(a);
 	if (n > 0 && p[SLOT_WATCH].revents)
 		follow_drain(a->watch);
-	if (n > 0 && p[SLOT_STDIN].revents)
+	if (n > 0 && p[SLOT_STDIN].revents && takes_input(a) && !a->detached)
 		read_stdin(a);
 	if (n > 0 && p[SLOT_ANSWER].revents)
 		read_answers(a);
@@ -481,7 +423,7 @@ static void tell_unwritten(const struct attach *a)
 /* It goes on without us; with --rm it is removed at its end all the same. */
 static int detached(const struct attach *a)
 {
-	complain("detached: \"%s\" goes on (holdfast start -a -i %s is the way back)", a->state->id,
+	complain("detached: \"%s\" goes on (holdfast attach %s is the way back)", a->state->id,
 		a->state->id);
 	return CLI_OK;
 }
@@ -568,7 +510,7 @@ int attach_run(struct client *c, const struct state *s, const struct attach_conf
 
 	if (conf->tty && conf->interactive)
 		keys_parse(&a.keys, conf->detach_keys ? conf->detach_keys : KEYS_DEFAULT);
-	if (r == 0)
+	if (r == 0 && !conf->join)
 		r = client_send(c, CLIENT_START, NULL, 0);
 	if (r != CLIENT_DONE) {
 		complain("%s", r < 0 ? fault_text() : "the supervisor is gone");
@@ -579,6 +521,8 @@ int attach_run(struct client *c, const struct state *s, const struct attach_conf
 	r = client_send(c, CLIENT_WAIT, NULL, 0);
 	if (r < 0)
 		complain("%s", fault_text());
+	if (r == 0 && conf->join)
+		begin(&a);
 	status = r < 0 ? CLI_BROKEN : attach_loop(&a);
 	attach_close(&a);
 	return status;

@@ -8,8 +8,10 @@
 
 struct attach_conf {
 	bool tty, interactive, remove;
-	bool keep;     /* a start that fails takes nothing away: it was there before */
-	bool from_end; /* show what is written from now on, not what earlier runs wrote */
+	bool keep;	   /* a start that fails takes nothing away: it was there before */
+	bool from_end;	   /* show what is written from now on, not what earlier runs wrote */
+	bool join;	   /* it runs already; ^C twice ends nothing there */
+	bool keep_signals; /* they end this command, and are not passed on */
 	const char *log_dir;
 	const char *command;	 /* argv[0], for messages */
 	const char *detach_keys; /* cli/keys.h; NULL: the usual */
@@ -26,7 +28,8 @@ void attach_unblock_signals(void);
 /* No status: START was not sent, so the container has to go. */
 #define ATTACH_NOT_STARTED (-1)
 
-/* Starts the container behind c, stays until its end, returns the status to exit with. */
+/* Starts the container behind c (join: does not), stays until its end, returns the status to exit
+ * with. */
 int attach_run(struct client *c, const struct state *s, const struct attach_conf *conf);
 
 /* Did it end in a way after which the supervisor removes it by itself? */

@@ -18,18 +18,34 @@ enum client_outcome {
 	CLIENT_GONE, /* nobody supervises (any more): the files tell */
 };
 
+#define CLIENT_TRIES 5 /* a supervisor may retire, or die, just as we ask it */
+
 /* Connects to a supervised container; waits while the keeper is being born or reborn. An outcome or
  * a fault. */
 int client_open(struct client *c, const struct state *s);
 
-/* The same, but where the service may run with nobody supervising a keeper is started again. GONE:
- * it has ended and its files are all there is. */
+/* The same, but somebody has answered there, and where the service may run with nobody supervising
+ * there is a new pair first, which goes on with it, or ends it where that can't be. GONE: it has
+ * ended and its files are all there is. */
 int client_revive(struct client *c, const struct state *s);
+
+/* The same, but what can't be gone on with is left alone: a fault says why. */
+int client_adopt(struct client *c, const struct state *s);
+
+/* What the supervisor says of the container. Who is there answers at once: an outcome, or a fault
+ * after 15 s of silence (-ETIMEDOUT). */
+int client_look(struct client *c, const struct state *s, struct client_state *ret);
+
+/* The fault after CLIENT_TRIES. */
+int client_gone_again(const struct state *s);
 
 void client_close(struct client *c);
 
 /* Sends with a new tag; waits while the queue is full. 0, GONE or a fault. */
 int client_send(struct client *c, uint16_t verb, const void *body, size_t len);
+
+int client_send_fds(
+	struct client *c, uint16_t verb, const void *body, size_t len, const int *fds, size_t nfds);
 
 /* Next packet that is a verb of the shim's, of the right size. Progress lines are printed and
  * passed over. An outcome, a fault, or -EAGAIN with dontwait. */

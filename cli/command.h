@@ -15,14 +15,26 @@ enum cli_status {
 int command_run(int argc, char **argv);
 int command_create(int argc, char **argv);
 int command_start(int argc, char **argv);
+int command_attach(int argc, char **argv);
+int command_exec(int argc, char **argv);
 int command_ps(int argc, char **argv);
+int command_events(int argc, char **argv);
+int command_inspect(int argc, char **argv);
 int command_logs(int argc, char **argv);
 int command_stop(int argc, char **argv);
 int command_kill(int argc, char **argv);
 int command_restart(int argc, char **argv);
 int command_wait(int argc, char **argv);
+int command_adopt(int argc, char **argv);
 int command_prune(int argc, char **argv);
 int command_rm(int argc, char **argv);
+int command_stats(int argc, char **argv);
+int command_top(int argc, char **argv);
+int command_pressure(int argc, char **argv);
+int command_metrics(int argc, char **argv);
+int command_pause(int argc, char **argv);
+int command_resume(int argc, char **argv);
+int command_update(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_version(int argc, char **argv);
 

@@ -7,9 +7,11 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/change.h"
 #include "cli/command.h"
 #include "cli/keeper_start.h"
 #include "ipc/base/clock.h"
@@ -29,6 +31,19 @@ static const struct option kill_rows[] = {CONTROL_SIGNAL_ROW("default KILL")};
 static const struct option rm_rows[] = {{"force", 'f', NULL, "stop it first, at once", option_flag,
 	offsetof(struct control, force)}};
 
+int control_check_names(char **names, int n)
+{
+	for (int i = 0; i < n; i++) {
+		struct state s;
+		int r = state_find(names[i], &s);
+
+		state_close(&s);
+		if (r == -ENOTUNIQ)
+			return r;
+	}
+	return 0;
+}
+
 int control_each(const struct option_table *table, struct control *ctl, int argc, char **argv,
 	control_one one)
 {
@@ -43,6 +58,8 @@ int control_each(const struct option_table *table, struct control *ctl, int argc
 		r = fault_plain(-EINVAL,
 			"%s: -a and -i are for one container (name one, or leave them out)",
 			argv[0]);
+	if (r == OPTIONS_OK)
+		r = control_check_names(argv + first, argc - first);
 	if (r < 0) {
 		complain("%s", fault_text());
 		return CLI_USAGE;
@@ -65,6 +82,35 @@ int control_each(const struct option_table *table, struct control *ctl, int argc
 	return status;
 }
 
+int control_all(int (*one)(struct state *s, void *ctx), void *ctx)
+{
+	int status = CLI_OK;
+	char **ids;
+	size_t len;
+
+	if (state_list(&ids, &len) < 0) {
+		complain("%s", fault_text());
+		return CLI_FAILED;
+	}
+	for (size_t i = 0; i < len; i++) {
+		struct state s;
+		int r = state_open(ids[i], &s);
+
+		if (r == 0)
+			r = one(&s, ctx);
+		else if (r == -ENOENT) /* removed meanwhile */
+			r = 0;
+		if (r < 0) {
+			complain("%s", fault_text());
+			status = CLI_FAILED;
+		}
+		state_close(&s);
+		free(ids[i]);
+	}
+	free(ids);
+	return status;
+}
+
 struct stop_req control_stop_request(const struct control *ctl)
 {
 	return (struct stop_req){
@@ -80,7 +126,7 @@ int control_await_end(struct client *c, const struct state *s, struct exit_info 
 	bool stale;
 	int r = CLIENT_DONE;
 
-	for (int i = 0; i < CONTROL_TRIES; i++) {
+	for (int i = 0; i < CLIENT_TRIES; i++) {
 		if (i > 0)
 			r = client_revive(c, s);
 		if (r == CLIENT_DONE)
@@ -97,9 +143,7 @@ int control_await_end(struct client *c, const struct state *s, struct exit_info 
 		if (stale || h.state == LIFE_NEW)
 			return CLIENT_GONE;
 	}
-	return fault_plain(-EIO,
-		"%s: its supervisor goes away again and again (its log: shim.log in %s/%s/%s)",
-		s->id, state_root(), REALM, s->id);
+	return client_gone_again(s);
 }
 
 static int stop_one(struct state *s, struct control *ctl)
@@ -109,8 +153,13 @@ static int stop_one(struct state *s, struct control *ctl)
 	struct exit_info e;
 	int r = client_revive(&c, s);
 
-	if (r == CLIENT_DONE)
+	for (int i = 1; r == CLIENT_DONE; i++) {
 		r = client_ask(&c, CLIENT_STOP, &req, sizeof(req));
+		if (r != CLIENT_GONE)
+			break;
+		client_close(&c); /* retired, or died: who is there now is asked again */
+		r = i < CLIENT_TRIES ? client_revive(&c, s) : client_gone_again(s);
+	}
 	if (r == CLIENT_DONE)
 		r = control_await_end(&c, s, &e);
 	client_close(&c);
@@ -120,30 +169,31 @@ static int stop_one(struct state *s, struct control *ctl)
 	return 0;
 }
 
+static bool has_ended(const struct state *s)
+{
+	struct history h;
+	bool stale;
+
+	return state_history(s, &h, &stale) == 0 && h.state == LIFE_DOWN;
+}
+
 static int kill_one(struct state *s, struct control *ctl)
 {
 	struct signal_req req = {.signo = ctl->signal ? ctl->signal : SIGKILL};
 	struct client c = {.fd = -1};
+	bool ended = has_ended(s);
 	int r = client_revive(&c, s);
 
 	if (r == CLIENT_DONE)
 		r = client_ask(&c, CLIENT_SIGNAL, &req, sizeof(req));
 	client_close(&c);
-	if (r == CLIENT_GONE)
-		return fault_plain(-ESRCH, "container \"%s\" is not running", s->id);
+	/* an orphan is ended by being taken over: if that is what was asked for, it is done */
+	if (r == CLIENT_GONE && (ended || req.signo != SIGKILL || !has_ended(s)))
+		return change_unsupervised(s);
 	if (r < 0)
 		return r;
 	printf("%s\n", s->id);
 	return 0;
-}
-
-/* To adopt an orphan ends its service, and who waits does not ask for that. */
-static int orphan(const struct state *s)
-{
-	fault_plain(-EIO,
-		"nobody supervises \"%s\": its end can't be waited for (holdfast stop or rm -f ends it)",
-		s->id);
-	return CONTROL_ORPHAN;
 }
 
 /* From the files, when nobody supervises. */
@@ -158,8 +208,12 @@ static int wait_ended(const struct state *s, struct exit_info *e)
 	*e = h.last;
 	if (h.state == LIFE_DOWN)
 		return CONTROL_DONE;
-	if (!stale && h.state != LIFE_NEW && h.state != LIFE_REMOVED)
-		return orphan(s);
+	if (!stale && h.state != LIFE_NEW && h.state != LIFE_REMOVED) {
+		fault_plain(-EIO,
+			"nobody supervises \"%s\", and its init has ended: how is not known (holdfast adopt goes on with it)",
+			s->id);
+		return CONTROL_ORPHAN;
+	}
 	return fault_plain(-ENOENT,
 		"how \"%s\" ended is not known: the host restarted, or it never ran", s->id);
 }
@@ -172,8 +226,10 @@ static int wait_one(struct state *s, struct control *ctl)
 
 	/* a connection outlives its shim and its keeper; it ends with the last of them, or because
 	 * the supervisor retired just now */
-	for (int i = 0; i < CONTROL_TRIES && r == CLIENT_GONE; i++) {
-		r = client_open(&c, s);
+	for (int i = 0; i < CLIENT_TRIES && r == CLIENT_GONE; i++) {
+		r = client_adopt(&c, s);
+		if (r < 0) /* who waits does not ask for its end */
+			return r == -ETIMEDOUT || state_supervised(s) == 0 ? CONTROL_ORPHAN : r;
 		if (r == CLIENT_DONE)
 			r = client_wait(&c, &e);
 		client_close(&c);
@@ -196,7 +252,7 @@ static int rm_damaged(struct state *s)
 	return state_history(s, &h, &stale) < 0 ? state_remove_forced(s) : -EIO;
 }
 
-/* To adopt an orphan ends its service: not for a command that refuses what runs. */
+/* A command that refuses what runs needs nobody to adopt it. */
 static int refuse_orphan(const struct state *s)
 {
 	struct history h;
@@ -218,7 +274,7 @@ int control_remove(struct state *s, bool force)
 	if (r < 0)
 		return r;
 
-	for (int i = 0; i < CONTROL_TRIES; i++) {
+	for (int i = 0; i < CLIENT_TRIES; i++) {
 		r = client_revive(&c, s);
 		if (r == CLIENT_DONE)
 			r = client_remove(&c, force);
@@ -244,6 +300,76 @@ static int rm_one(struct state *s, struct control *ctl)
 	if (r == 0)
 		printf("%s\n", s->id);
 	return r;
+}
+
+/* It has no PID 1 that could be adopted: ended, or to be gone on with as its policy says. */
+static int adopt_without(struct client *c, const struct state *s)
+{
+	struct history h;
+	bool stale;
+	int r = state_history(s, &h, &stale);
+
+	if (r < 0)
+		return r;
+	if (stale || h.state == LIFE_NEW || h.state == LIFE_DOWN || h.state == LIFE_REMOVED)
+		return change_unsupervised(s);
+	return client_revive(c, s);
+}
+
+/* Nobody supervises what may run; also true when the journal can't be read, which is then said. */
+static bool orphaned(const struct state *s)
+{
+	struct history h;
+	bool stale;
+
+	if (state_supervised(s) != 0)
+		return false;
+	return state_history(s, &h, &stale) < 0 ||
+	       (!stale && h.state != LIFE_NEW && h.state != LIFE_DOWN && h.state != LIFE_REMOVED);
+}
+
+static int adopt_one(struct state *s, struct control *ctl)
+{
+	struct client c = {.fd = -1};
+	int r = client_adopt(&c, s);
+
+	if (r == CLIENT_GONE)
+		r = adopt_without(&c, s);
+	client_close(&c);
+	if (r == CLIENT_GONE)
+		return change_unsupervised(s);
+	if (r < 0)
+		return r;
+	printf("%s\n", s->id);
+	return 0;
+}
+
+static int adopt_orphan(struct state *s, void *ctx)
+{
+	return orphaned(s) ? adopt_one(s, ctx) : 0;
+}
+
+int command_adopt(int argc, char **argv)
+{
+	static const struct option rows[] = {{"all", 'a', NULL, "all that nobody supervises",
+		option_flag, offsetof(struct control, all)}};
+	static const struct option_table table = {"holdfast adopt [options] [ID...]",
+		"Makes new supervisors for containers whose keeper and shim have both died.", rows,
+		array_size(rows), true};
+	struct control ctl = {0};
+	int first, r = options_parse(&table, &ctl, argc, argv, &first);
+
+	if (r == OPTIONS_OK && ctl.all && first < argc)
+		r = fault_plain(
+			-EINVAL, "adopt: --all and \"%s\" (leave one of them out)", argv[first]);
+	if (r < 0) {
+		complain("%s", fault_text());
+		return CLI_USAGE;
+	}
+	if (r == OPTIONS_HELP)
+		return CLI_OK;
+	return ctl.all ? control_all(adopt_orphan, &ctl)
+		       : control_each(&table, &ctl, argc, argv, adopt_one);
 }
 
 int command_stop(int argc, char **argv)

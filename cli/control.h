@@ -10,13 +10,11 @@
 #include "cli/options.h"
 #include "cli/state.h"
 
-#define CONTROL_TRIES 5 /* a supervisor may retire just as we ask it */
-
 struct control {
 	const char *time; /* as the user wrote it */
 	uint64_t grace_usec;
 	uint32_t signal;
-	bool force;
+	bool force, all;
 	bool attach, interactive;
 	const char *detach_keys;
 	int status; /* of a service that was attached to; -1: of none */
@@ -43,9 +41,16 @@ typedef int (*control_one)(struct state *s, struct control *ctl);
 
 int control_time(void *ctx, const struct option *o, const char *value);
 
+/* A name that can be several containers' is wrong usage: nothing is done then, for none. 0 or that
+ * fault. */
+int control_check_names(char **names, int n);
+
 /* Options, then each name: the command's exit status. */
 int control_each(const struct option_table *table, struct control *ctl, int argc, char **argv,
 	control_one one);
+
+/* Every container there is, one after the other; what one faults on is told. The exit status. */
+int control_all(int (*one)(struct state *s, void *ctx), void *ctx);
 
 struct stop_req control_stop_request(const struct control *ctl);
 

@@ -7,6 +7,9 @@
 
 #include "ipc/logfile.h"
 
+/* So long after a container's end its last output may take to arrive. */
+#define FOLLOW_DRAIN_MS 12000
+
 struct follow {
 	int dirfd; /* log directory; not owned */
 	enum log_stream stream;

@@ -44,6 +44,7 @@ struct birth {
 struct start {
 	int exe[PROGRAMS];
 	int state, lock, log, null, group; /* group: -1 when there is none to start in */
+	int inherit;			   /* -1: nothing */
 	bool rcu;			   /* moves between cgroups will have to be made */
 	int ready[2], birth[2];
 	const char *id;
@@ -105,7 +106,7 @@ static int group_open(const char *id, bool *rcu)
 {
 	struct cghier h;
 	char path[PATH_MAX];
-	int fd, r = -ENOENT;
+	int fd = -1, r = -ENOENT;
 
 	if (cghier_find(&h) < 0 || h.unified[0] == '\0')
 		return -1;
@@ -113,14 +114,16 @@ static int group_open(const char *id, bool *rcu)
 	snprintf(path, sizeof(path), "%s/holdfast.d/%s/%s", h.unified, REALM, id);
 	/* a keeper that leaves removes the parents if they are empty: they may go between two steps
 	 */
-	for (int i = 0; i < GROUP_TRIES && r < 0; i++)
+	for (int i = 0; i < GROUP_TRIES && fd < 0; i++) {
 		r = dir_make(AT_FDCWD, path, 0755);
+		if (r == 0)
+			fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	}
 	if (r < 0) {
 		complain("warning: %s; the supervisor starts in this command's cgroup",
 			fault_text());
 		return -1;
 	}
-	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0)
 		snprintf(own_group, sizeof(own_group), OWN_GROUP "%s", path);
 	return fd;
@@ -169,6 +172,7 @@ static void start_finish(struct start *st)
 		fd_close(&st->birth[i]);
 	}
 	fd_close(&st->lock);
+	fd_close(&st->inherit);
 	fd_close(&st->log);
 	fd_close(&st->null);
 	fd_close(&st->group);
@@ -212,21 +216,25 @@ static int place_fds(const struct start *st)
 		[KEEPER_FD_SELF_EXE] = st->exe[PROGRAM_KEEPER],
 		[KEEPER_FD_INIT_EXE] = st->exe[PROGRAM_INIT],
 		[KEEPER_FD_READY] = st->ready[1],
-		[KEEPER_FD_READY + 1] = st->birth[1],
+		[KEEPER_FD_INHERIT] = st->inherit,
+		[KEEPER_FD_LIMIT] = st->birth[1],
 	};
 	int lifted[array_size(from)];
 
 	for (size_t i = 0; i < array_size(from); i++) {
-		lifted[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 32);
-		if (lifted[i] < 0)
+		lifted[i] = from[i] < 0 ? -1 : fcntl(from[i], F_DUPFD_CLOEXEC, 32);
+		if (from[i] >= 0 && lifted[i] < 0)
 			return -errno;
 	}
-	for (size_t i = 0; i < array_size(from); i++)
-		if (dup2(lifted[i], (int)i) < 0)
+	for (size_t i = 0; i < array_size(from); i++) {
+		if (from[i] < 0)
+			close((int)i);
+		else if (dup2(lifted[i], (int)i) < 0)
 			return -errno;
+	}
 	if (syscall(SYS_close_range, array_size(from), ~0U, 0) < 0)
 		return -errno;
-	return fd_cloexec(KEEPER_FD_READY + 1, 1); /* its closing says: exec worked */
+	return fd_cloexec(KEEPER_FD_LIMIT, 1); /* its closing says: exec worked */
 }
 
 static void signals_reset(void)
@@ -253,7 +261,7 @@ static void keeper_exec(const struct start *st)
 	if (b.err == 0) {
 		syscall(SYS_execveat, KEEPER_FD_SELF_EXE, "", argv, env, AT_EMPTY_PATH);
 		b.err = -errno;
-		write_all(KEEPER_FD_READY + 1, &b, sizeof(b));
+		write_all(KEEPER_FD_LIMIT, &b, sizeof(b));
 	}
 	_exit(1);
 }
@@ -284,12 +292,28 @@ static void rcu_begin(const struct start *st)
 		return;
 }
 
-static int keeper_fork(const struct start *st)
+/* The supervisors of a namesake that was just removed may still be leaving, and take the group away
+ * that we have found: it is made again then. */
+static pid_t fork_in_group(struct start *st)
+{
+	pid_t pid = fork_into(st->group);
+
+	for (int i = 0; i < GROUP_TRIES && pid < 0 && st->group >= 0; i++) {
+		if (errno != ENOENT && errno != ENODEV)
+			break;
+		fd_close(&st->group);
+		st->group = group_open(st->id, &st->rcu);
+		pid = fork_into(st->group);
+	}
+	return pid;
+}
+
+static int keeper_fork(struct start *st)
 {
 	pid_t pid;
 
 	signal(SIGCHLD, SIG_IGN); /* nobody waits for the one in between: it may take its time */
-	pid = fork_into(st->group);
+	pid = fork_in_group(st);
 	if (pid < 0 && st->group >= 0) {
 		own_group[0] = '\0';
 		complain(
@@ -377,12 +401,13 @@ static int wait_ready(const struct start *st)
 		(int)(READY_DEADLINE_USEC / USEC_PER_SEC));
 }
 
-int keeper_start(const struct state *s, int lock)
+int keeper_start(const struct state *s, int lock, int inherit)
 {
 	struct start st = {
 		.exe = {-1, -1, -1, -1},
 		.state = s->dirfd,
 		.lock = lock,
+		.inherit = inherit,
 		.log = -1,
 		.null = -1,
 		.group = -1,
@@ -398,6 +423,7 @@ int keeper_start(const struct state *s, int lock)
 		fd_close(&st.ready[1]);
 		fd_close(&st.birth[1]);
 		fd_close(&st.lock); /* the keeper's from here on */
+		fd_close(&st.inherit);
 		r = wait_ready(&st);
 	}
 	if (r < 0 && st.group >= 0)

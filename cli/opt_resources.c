@@ -56,6 +56,21 @@ int opt_weight(void *ctx, const struct option *o, const char *value)
 	return 0;
 }
 
+/* systemd's word (CPUWeight=). */
+int opt_cpu_weight(void *ctx, const struct option *o, const char *value)
+{
+	struct spec_resources *r = &((struct run *)ctx)->spec.resources;
+
+	r->cpu_idle = strcmp(value, "idle") == 0;
+	r->cpu_weight = 0;
+	if (r->cpu_idle)
+		return 0;
+	if (parse_u64("", value, 1, 10000, &r->cpu_weight) < 0)
+		return option_bad(
+			o, value, "not a weight from 1 to 10000 (100 is everybody's), or idle");
+	return 0;
+}
+
 int opt_pids(void *ctx, const struct option *o, const char *value)
 {
 	struct spec *spec = &((struct run *)ctx)->spec;

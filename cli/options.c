@@ -78,6 +78,23 @@ int option_keys(void *ctx, const struct option *o, const char *value)
 	return option_text(ctx, o, value);
 }
 
+static bool list_only;
+
+void options_list_only(void)
+{
+	list_only = true;
+}
+
+static void list_print(const struct option_table *t)
+{
+	for (size_t i = 0; i < t->len; i++)
+		printf("--%s\t%s\t%s\n", t->rows[i].name, t->rows[i].arg ? t->rows[i].arg : "",
+			t->rows[i].help);
+	printf("--help\t\tshow this\n");
+	if (strstr(t->usage, "ID"))
+		printf("ID\t\t\n");
+}
+
 static void help_print(const struct option_table *t)
 {
 	printf("Usage: %s\n%s\n", t->usage, t->about);
@@ -171,6 +188,10 @@ int options_parse(const struct option_table *t, void *ctx, int argc, char **argv
 	struct cursor c = {.at = 1, .argc = argc, .argv = argv};
 	int kept = 1, r = 0;
 
+	if (list_only) {
+		list_print(t);
+		return OPTIONS_HELP;
+	}
 	while (r == 0 && c.at < argc) {
 		char *text = argv[c.at];
 

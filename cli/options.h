@@ -29,6 +29,10 @@ enum options_outcome { OPTIONS_OK, OPTIONS_HELP /* printed */ };
  * argv[argc-1] afterwards (argv is permuted when mixed). An outcome, or a fault. */
 int options_parse(const struct option_table *t, void *ctx, int argc, char **argv, int *first);
 
+/* From now on options_parse() prints its table for completion instead, a line "--name TAB arg TAB
+ * help" for each option, and says OPTIONS_HELP. */
+void options_list_only(void);
+
 /* Setters for plain fields at o->at of ctx. */
 int option_flag(void *ctx, const struct option *o, const char *value);	   /* bool */
 int option_text(void *ctx, const struct option *o, const char *value);	   /* const char * */

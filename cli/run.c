@@ -13,6 +13,7 @@
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/keeper_start.h"
+#include "cli/opt_rules.h"
 #include "cli/run_options.h"
 #include "ipc/base/clock.h"
 #include "ipc/base/fault.h"
@@ -21,6 +22,7 @@
 #include "ipc/base/mem.h"
 #include "ipc/base/proc.h"
 #include "ipc/cghier.h"
+#include "monitor/rule_text.h"
 
 static int give_up(int status)
 {
@@ -64,12 +66,16 @@ static int populate(struct state *s, struct run *run, const char *config, bool s
 		r = files_write(&run->files, &run->spec, settings, s->dirfd);
 	if (r == 0)
 		r = listen_write(s->dirfd, run->listeners, run->listener_count);
+	if (r == 0 && (settings->flags & SETTINGS_HEALTH))
+		r = health_write(s->dirfd, &run->health);
+	if (r == 0)
+		r = rules_write(s->dirfd, &run->rules);
 	if (r == 0)
 		r = settings_write(s->dirfd, settings);
 	if (r < 0 || !supervised)
 		return r < 0 ? r : 0;
 	r = enabled_create(s->dirfd);
-	return r == 0 ? keeper_start(s, fd_take(&lock)) : r;
+	return r == 0 ? keeper_start(s, fd_take(&lock), -1) : r;
 }
 
 static int create(struct run *run, const char *config, struct state *s, bool supervised)
@@ -120,6 +126,15 @@ static int ended(struct client *c, const struct packet *p, const char *command)
 	return attach_ended(&exit, command);
 }
 
+/* The news of its start may have died with a supervisor: a short life is one. */
+static bool lived(const struct packet *p)
+{
+	struct exit_info exit;
+
+	memcpy(&exit, p->body, sizeof(exit));
+	return exit.run > 0 && !(exit.flags & EXIT_START_FAILED);
+}
+
 /* -d: until the service runs (and, with --notify, says so), or does not. */
 static int start_detached(struct client *c, const struct state *s, const char *command, bool notify)
 {
@@ -143,8 +158,12 @@ static int start_detached(struct client *c, const struct state *s, const char *c
 		client_remove(c, true); /* it does so by itself: this waits for it */
 		return attach_failed(&failed);
 	}
-	if (p.h.verb == CLIENT_EXITED)
-		return ended(c, &p, command);
+	if (p.h.verb == CLIENT_EXITED) {
+		if (notify || !lived(&p))
+			return ended(c, &p, command);
+		printf("%s\n", s->id);
+		return CLI_OK;
+	}
 	memcpy(&started, p.body, sizeof(started));
 	attach_warnings(&started);
 	r = notify ? client_ready(c, &p) : CLIENT_DONE;
@@ -238,11 +257,9 @@ static int create_and_start(struct run *run, const char *config)
 }
 
 /* A default that this host can't keep is left out; what was asked for by name is refused later. */
-static void degrade(struct run *run)
+static void degrade(struct run *run, const struct cghier *h)
 {
-	struct cghier h;
-
-	if (cghier_find(&h) == 0 && run_degrade(run, &h))
+	if (run_degrade(run, h))
 		complain(
 			"warning: this host has no pids cgroup controller: the number of processes is not limited (--pids-limit 0 says that this is wanted)");
 }
@@ -256,13 +273,31 @@ static int print_only(const char *config)
 static int carry_out(struct run *run)
 {
 	auto_free char *config = NULL;
+	struct cghier h;
 	int r = choose_id(run);
 
-	if (r == 0 && !run->spec.print)
+	if (run->print_rules) {
+		opt_rules_print(run);
+		return CLI_OK;
+	}
+	if (r == 0 && !run->spec.print && !run->print_rules)
 		r = keeper_check();
 	if (r < 0)
 		return give_up(CLI_BROKEN);
-	degrade(run);
+	/* mountinfo is among the dearest files to read: not for a bundle, which has no defaults */
+	if ((!run->spec.bundle || run->rules.len) && cghier_find(&h) == 0) {
+		if (!run->spec.bundle)
+			degrade(run, &h);
+		r = opt_rules_check(run, &h);
+	}
+	if (r < 0)
+		return give_up(CLI_USAGE);
+	if (run->rules_left_out[0])
+		complain("warning: --preset: left out: %s", run->rules_left_out);
+	if (r == RULES_ROUNDED)
+		complain(
+			"warning: without CAP_SYS_RESOURCE the kernel takes windows of pressure in "
+			"steps of 2s: the rules' were rounded up");
 	if (files_mount(&run->files, &run->spec, &run->settings) < 0)
 		return give_up(CLI_BROKEN);
 	if (spec_build(&run->spec, &run->settings, &config) < 0)
@@ -280,7 +315,7 @@ static int command_make(struct run *run, int argc, char **argv)
 		return give_up(CLI_USAGE);
 	if (r == RUN_HELP)
 		return CLI_OK;
-	if (geteuid() != 0 && !run->spec.print) {
+	if (geteuid() != 0 && !run->spec.print && !run->print_rules) {
 		complain("%s needs root: namespaces, mounts and cgroups are made (use sudo)",
 			argv[0]);
 		return CLI_BROKEN;

@@ -10,11 +10,13 @@
 #include <unistd.h>
 
 #include "cli/opt_files.h"
+#include "cli/opt_health.h"
 #include "cli/opt_listen.h"
 #include "cli/opt_logs.h"
 #include "cli/opt_mounts.h"
 #include "cli/opt_process.h"
 #include "cli/opt_resources.h"
+#include "cli/opt_rules.h"
 #include "cli/options.h"
 #include "cli/state.h"
 #include "cli/term.h"
@@ -27,7 +29,6 @@
 #define STOP_GRACE_USEC (10 * USEC_PER_SEC)
 #define USERNS_BASE	100000
 #define USERNS_SIZE	65536
-#define RETRIES_WINDOW	(366 * 24 * 3600 * USEC_PER_SEC)
 
 /* A word of a closed list -> its number. */
 struct word {
@@ -122,7 +123,7 @@ static int set_restart(void *ctx, const struct option *o, const char *value)
 		return 0;
 	if (parse_u64("", value + len + 1, 1, POLICY_BUDGET_MAX, &n) < 0)
 		return option_bad(o, value, "N is a number from 1 to 256");
-	budget_set(p, n, RETRIES_WINDOW, BUDGET_STOP);
+	budget_set(p, n, POLICY_RETRIES_WINDOW, BUDGET_STOP);
 	return 0;
 }
 
@@ -137,8 +138,30 @@ static struct policy_conf *knob(void *ctx, const struct option *o)
 
 static int set_delay(void *ctx, const struct option *o, const char *value)
 {
+	struct run *run = ctx;
+	bool max = o->at == offsetof(struct run, settings.policy.max_delay_usec);
+
 	knob(ctx, o);
+	*(max ? &run->max_delay : &run->delay) = value;
 	return option_duration(ctx, o, value);
+}
+
+/* Whoever gives one of the two has not asked for the other's default. */
+static int delays_fit(struct run *run)
+{
+	struct policy_conf *p = &run->settings.policy;
+
+	if (p->delay_usec <= p->max_delay_usec)
+		return 0;
+	if (run->delay && run->max_delay)
+		return fault_plain(-EINVAL,
+			"--restart-delay \"%s\": above --restart-max-delay \"%s\" (leave one of them out, or swap them)",
+			run->delay, run->max_delay);
+	if (run->delay)
+		p->max_delay_usec = p->delay_usec;
+	else
+		p->delay_usec = p->max_delay_usec;
+	return 0;
 }
 
 static int set_mode(void *ctx, const struct option *o, const char *value)
@@ -310,7 +333,7 @@ static const struct option rows[] = {
 	{"restart-budget", 0, "N/TIME[:slow]", "restarts in TIME, then stop (or go slow)",
 		set_budget, 0},
 	{"healthy-after", 0, "TIME", "alive this long, the delay starts over (10s)",
-		option_duration, AT(settings.policy.healthy_usec)},
+		opt_healthy_after, AT(settings.policy.healthy_usec)},
 	{"success-exit-status", 0, "LIST", "codes and signals that are no failure: 3,TERM",
 		set_success, 0},
 	{"oom-policy", 0, "POLICY", "on an OOM kill: continue, stop, restart", set_oom, 0},
@@ -345,6 +368,22 @@ static const struct option rows[] = {
 	{"host-files", 0, "all|masked", "host's root: mask nothing, or its secrets (masked)",
 		opt_host_files, 0},
 
+	/* health (cli/opt_health.c) */
+	{"probe", 0, "KIND=TARGET[,...]", "liveness=http://127.0.0.1:80/,period=10s", opt_probe, 0},
+	{"health-cmd", 0, "COMMAND", "docker's health check, by /bin/sh", opt_health_cmd, 0},
+	{"health-interval", 0, "TIME", "between two of them (30s)", opt_health_time,
+		AT(docker.period_usec)},
+	{"health-timeout", 0, "TIME", "then it has failed (30s)", opt_health_time,
+		AT(docker.timeout_usec)},
+	{"health-retries", 0, "N", "failures in a row: unhealthy (3)", opt_health_retries, 0},
+	{"health-start-period", 0, "TIME", "till then failures do not count (0s)", opt_health_time,
+		AT(docker.grace_usec)},
+	{"watchdog", 0, "TIME", "restart it when it does not say WATCHDOG=1 for so long",
+		opt_watchdog, 0},
+	{"start-timeout", 0, "TIME", "to be ready, or the run has failed", opt_start_timeout, 0},
+	{"pressure-watch", 0, "auto|on|off", "tell it of pressure (auto: if a rule does)",
+		opt_pressure_watch, 0},
+
 	/* resources (cli/opt_resources.c) */
 	{"memory-high", 0, "SIZE", "above it, reclaim and slow down (cgroup v2)", opt_size,
 		AT(spec.resources.memory_high)},
@@ -352,8 +391,7 @@ static const struct option rows[] = {
 		opt_memory_swap, AT(spec.resources.memory_swap)},
 	{"memory-reservation", 0, "SIZE", "reclaim from others first below it", opt_size,
 		AT(spec.resources.memory_reservation)},
-	{"cpu-weight", 0, "N", "share of busy CPUs, 1 to 10000 (100)", opt_weight,
-		AT(spec.resources.cpu_weight)},
+	{"cpu-weight", 0, "N|idle", "share of busy CPUs, 1 to 10000 (100)", opt_cpu_weight, 0},
 	{"cpuset-cpus", 0, "LIST", "only these CPUs: 0-3,7", opt_cpuset_cpus, 0},
 	{"cpuset-mems", 0, "LIST", "only these memory nodes", opt_cpuset_mems, 0},
 	{"io-weight", 0, "N", "share of busy disks, 1 to 10000 (100)", opt_weight,
@@ -367,6 +405,12 @@ static const struct option rows[] = {
 	{"sysctl", 0, "KEY=VALUE", "a kernel parameter of its namespaces", opt_sysctl, 0},
 	{"ulimit", 0, "NAME=SOFT[:HARD]", "resource limit: nofile=1024:4096", opt_ulimit, 0},
 	{"oom-score-adj", 0, "N", "whom the OOM killer takes, -1000 to 1000 (0)", opt_oom_score, 0},
+	/* the monitor (cli/opt_rules.c) */
+	{"rule", 0, "RULE", "NAME: SIGNAL > VALUE [for TIME]: ACTION[, TIME, ACTION]...", opt_rule,
+		0},
+	{"preset", 0, "NAME", "a set of rules: web, database, batch", opt_preset, 0},
+	{"print-rules", 0, NULL, "print all rules in full, make nothing", option_flag,
+		AT(print_rules)},
 	{"security-opt", 0, "WORD[=VALUE]", "no-new-privileges, seccomp, systempaths, ...",
 		opt_security, 0},
 };
@@ -425,6 +469,8 @@ static int combination_check(const struct run *run)
 {
 	const struct settings *s = &run->settings;
 
+	if (run->print_rules)
+		return 0; /* nothing is made, so nothing can be missing */
 	if (run->spec.bundle && run->spec.rootfs)
 		return usage(
 			"--bundle and --rootfs exclude each other (the bundle names its own root)");
@@ -452,7 +498,7 @@ static int combination_check(const struct run *run)
 	if ((s->flags & SETTINGS_HOST_FILES) && (run->spec.bundle || run->spec.rootfs))
 		return usage(
 			"--host-files is about the host's root (leave --bundle and --rootfs out)");
-	if (opt_resources_check(run) < 0 || opt_process_check(run) < 0)
+	if (opt_resources_check(run) < 0 || opt_process_check(run) < 0 || opt_health_check(run) < 0)
 		return -EINVAL;
 	return run->name ? id_check(run->name) : 0;
 }
@@ -479,6 +525,15 @@ static void settings_fill(struct run *run)
 		snprintf(s->bundle, sizeof(s->bundle), "%s", run->spec.bundle);
 }
 
+static bool notifies(const struct run *run)
+{
+	for (unsigned i = 0; i < run->rules.len; i++)
+		for (unsigned k = 0; k < run->rules.rule[i].steps_len; k++)
+			if (run->rules.rule[i].steps[k].action == ACTION_NOTIFY)
+				return true;
+	return false;
+}
+
 int run_parse(struct run *run, int argc, char **argv)
 {
 	bool create = run->create;
@@ -487,6 +542,7 @@ int run_parse(struct run *run, int argc, char **argv)
 	memset(run, 0, sizeof(*run));
 	run->create = create;
 	settings_defaults(&run->settings);
+	probe_defaults(&run->docker, PROBE_HEALTH);
 	r = options_parse(create ? &create_table : &run_table, run, argc, argv, &first);
 	if (r < 0)
 		return r;
@@ -494,6 +550,8 @@ int run_parse(struct run *run, int argc, char **argv)
 		return RUN_HELP;
 	run->spec.argv = argv + first;
 	r = combination_check(run);
+	if (r == 0)
+		r = delays_fit(run);
 	if (r == 0)
 		r = path_resolve("--bundle", &run->spec.bundle);
 	if (r == 0)
@@ -503,7 +561,8 @@ int run_parse(struct run *run, int argc, char **argv)
 	if (run->spec.bundle && strlen(run->spec.bundle) >= sizeof(run->settings.bundle))
 		return usage("--bundle: longer than 511 bytes");
 	settings_fill(run);
-	return RUN_OK;
+	r = opt_health_fill(run, notifies(run));
+	return r < 0 ? r : RUN_OK;
 }
 
 bool run_degrade(struct run *run, const struct cghier *h)

@@ -48,7 +48,7 @@ void spec_hostname(const char *id, char ret[SPEC_HOSTNAME_MAX + 1])
 	ret[len] = '\0';
 }
 
-static void texts_finish(struct spec_list *list)
+void spec_texts_finish(struct spec_list *list)
 {
 	char **text = list->items;
 
@@ -67,10 +67,10 @@ void spec_finish(struct spec *spec)
 	}
 	free(mounts);
 	free(spec->setup.ulimits.items);
-	texts_finish(&spec->env);
-	texts_finish(&spec->setup.env_file);
-	texts_finish(&spec->setup.labels);
-	texts_finish(&spec->setup.sysctls);
+	spec_texts_finish(&spec->env);
+	spec_texts_finish(&spec->setup.env_file);
+	spec_texts_finish(&spec->setup.labels);
+	spec_texts_finish(&spec->setup.sysctls);
 	devices_finish(&spec->resources.devices);
 	memset(spec, 0, sizeof(*spec));
 }

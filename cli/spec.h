@@ -46,6 +46,7 @@ struct spec {
 /* Appends a copy of the element: 0 or a fault. */
 int spec_list_add(struct spec_list *list, const void *item, size_t size);
 int spec_env_add(struct spec *spec, const char *pair); /* "NAME=VALUE", copied */
+void spec_texts_finish(struct spec_list *list);	       /* of char * */
 void spec_finish(struct spec *spec);
 
 /* Is this a group's place below each hierarchy's root? Absolute, not the root itself, no empty

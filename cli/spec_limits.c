@@ -69,8 +69,12 @@ static int cpu_apply(struct doc *d)
 		number_set(cpu, "quota", s->cpus * CPU_PERIOD / 1000);
 		number_set(cpu, "period", CPU_PERIOD);
 	}
-	if (s->resources.cpu_weight)
+	if (s->resources.cpu_weight || s->resources.cpu_idle)
 		json_object_object_del(cpu, "shares"); /* one of them counts */
+	if (s->resources.cpu_idle)
+		number_set(cpu, "idle", 1);
+	else if (s->resources.cpu_weight)
+		json_object_object_del(cpu, "idle");
 	if (s->resources.cpuset_cpus)
 		text_set(cpu, "cpus", s->resources.cpuset_cpus);
 	if (s->resources.cpuset_mems)

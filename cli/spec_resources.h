@@ -27,7 +27,8 @@ struct spec_resources {
 	uint64_t memory_high, memory_reservation; /* bytes */
 	uint64_t memory_swap;			  /* bytes, memory and swap together */
 	bool swap_unlimited;
-	uint64_t cpu_weight, io_weight;	       /* 1..10000 */
+	uint64_t cpu_weight, io_weight; /* 1..10000 */
+	bool cpu_idle;
 	const char *cpuset_cpus, *cpuset_mems; /* "0-3,7" */
 	uint64_t shm_size;		       /* bytes */
 	struct spec_list devices;	       /* struct spec_device */

@@ -54,7 +54,7 @@ static int pair_make(const struct state *s, int lock)
 	if (r == 0)
 		r = touch(s, "enabled");
 	if (r == 0)
-		r = keeper_start(s, lock);
+		r = keeper_start(s, lock, -1);
 	else
 		fd_close(&lock);
 	if (r < 0) {
@@ -98,19 +98,6 @@ static int supervisor(struct client *c, const struct state *s)
 	return pair_wanted(c, s);
 }
 
-static int ask_state(struct client *c, struct client_state *st)
-{
-	struct packet p;
-	int r = client_call(c, CLIENT_STATE, NULL, 0, &p);
-
-	if (r != CLIENT_DONE)
-		return r;
-	if (p.h.verb != CLIENT_STATE_IS)
-		return fault_plain(-EPROTO, "state answered by %s", verb_name(p.h.verb));
-	memcpy(st, p.body, sizeof(*st));
-	return CLIENT_DONE;
-}
-
 /* A supervisor that is on its way out closes all connections when it is gone. */
 static void await_retirement(struct client *c)
 {
@@ -127,29 +114,22 @@ static bool going_down(const struct client_state *st)
 	       (st->state == LIFE_BACKOFF && st->last.action == POLICY_STAY_DOWN);
 }
 
-static int again_and_again(const struct state *s)
-{
-	return fault_plain(-EIO,
-		"%s: its supervisor goes away again and again (its log: shim.log in %s/%s/%s)",
-		s->id, state_root(), REALM, s->id);
-}
-
 /* Connected to a supervisor that is there to stay: DONE with what it says of the container, or a
  * fault. */
 static int reach(struct client *c, const struct state *s, struct client_state *st)
 {
-	for (int i = 0; i < CONTROL_TRIES; i++) {
+	for (int i = 0; i < CLIENT_TRIES; i++) {
 		int r = supervisor(c, s);
 
 		if (r == CLIENT_DONE)
-			r = ask_state(c, st);
+			r = client_look(c, s, st);
 		if (r < 0 || (r == CLIENT_DONE && !going_down(st)))
 			return r;
 		if (r == CLIENT_DONE)
 			await_retirement(c);
 		client_close(c);
 	}
-	return again_and_again(s);
+	return client_gone_again(s);
 }
 
 /* The new run -------------------------------------------------------------------------------------
@@ -221,6 +201,29 @@ static int await_run(struct client *c, uint32_t after, const char *command)
 	return r < 0 ? r : NEWS_GONE;
 }
 
+/* With --notify: until the run, or one that follows it, says that it is ready. */
+static int await_ready(struct client *c, const struct state *s, const char *command)
+{
+	struct settings settings;
+	struct exit_info e;
+	struct packet p;
+	int r = settings_read(s->dirfd, &settings);
+
+	if (r < 0 || !(settings.flags & SETTINGS_NOTIFY))
+		return r < 0 ? r : NEWS_UP;
+	/* asked of one that runs, it tells whether it is ready already */
+	r = client_send(c, CLIENT_START, NULL, 0);
+	if (r == CLIENT_DONE)
+		r = client_ready(c, &p);
+	if (r != CLIENT_DONE)
+		return r < 0 ? r : NEWS_GONE;
+	if (p.h.verb == CLIENT_READY)
+		return NEWS_UP;
+	memcpy(&e, p.body, sizeof(e));
+	attach_ended(&e, command);
+	return NEWS_FAILED;
+}
+
 /* For messages: the first word of the command. */
 static void command_name(const struct state *s, char ret[80])
 {
@@ -231,19 +234,33 @@ static void command_name(const struct state *s, char ret[80])
 /* start -------------------------------------------------------------------------------------------
  */
 
+/* Another command has begun it, and how that goes is not known yet. Once something ran, what comes
+ * up is the restart policy's, which may try for ever. */
+static bool starts(const struct state *s, const struct client_state *st)
+{
+	struct history h;
+	bool stale;
+
+	return (st->state == LIFE_LAUNCHING || st->state == LIFE_LAUNCHED) &&
+	       state_history(s, &h, &stale) == 0 && !h.up_once;
+}
+
 static int start_and_leave(struct client *c, const struct state *s, const struct client_state *st)
 {
 	char command[80];
+	bool wait = st->state == LIFE_NEW || starts(s, st);
 	int r = st->state == LIFE_NEW ? client_send(c, CLIENT_START, NULL, 0) : CLIENT_DONE;
 
 	attach_unblock_signals(); /* from here on ^C ends this command, not the container */
 	if (r < 0)
 		return r;
 	command_name(s, command);
-	if (r == CLIENT_DONE && st->state == LIFE_NEW)
+	if (r == CLIENT_DONE && wait)
 		r = await_run(c, st->run, command);
 	else if (r == CLIENT_GONE)
 		r = NEWS_GONE;
+	if (r == NEWS_UP)
+		r = await_ready(c, s, command);
 	switch (r) {
 	case NEWS_UP:
 		printf("%s\n", s->id);
@@ -333,7 +350,7 @@ static int restart_once(struct client *c, const struct state *s, const struct co
 
 static int restart_one(struct state *s, struct control *ctl)
 {
-	for (int i = 0; i < CONTROL_TRIES; i++) {
+	for (int i = 0; i < CLIENT_TRIES; i++) {
 		struct client c = {.fd = -1};
 		int r = restart_once(&c, s, ctl);
 
@@ -345,7 +362,7 @@ static int restart_one(struct state *s, struct control *ctl)
 		if (r < 0 || r == NEWS_UP || r == NEWS_FAILED)
 			return r == NEWS_FAILED ? CONTROL_FAILED : r;
 	}
-	return again_and_again(s);
+	return client_gone_again(s);
 }
 
 static const struct option start_rows[] = {

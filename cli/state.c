@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/command.h"
 #include "cli/group.h"
 #include "ipc/base/fault.h"
 #include "ipc/base/fd.h"
@@ -16,6 +17,7 @@
 #include "ipc/base/mem.h"
 
 #define PREFIX_MIN 4
+#define SHOWN_MAX  8 /* candidates in a message */
 #define DIR_FLAGS  (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 static void realm_path(char *ret, size_t size)
@@ -58,7 +60,9 @@ static int realm_open(bool create)
 	}
 	if (fd < 0)
 		return errno == ENOENT ? fault_plain(-ENOENT, "no containers")
-				       : fault(-errno, "open %s", path);
+		       : errno == EACCES
+			       ? fault_plain(-EACCES, "%s: for root alone (use sudo)", path)
+			       : fault(-errno, "open %s", path);
 	r = owned(fd, path);
 	return r < 0 ? r : fd_take(&fd);
 }
@@ -128,11 +132,37 @@ static int unknown(const char *name)
 	return fault_plain(-ENOENT, "no container \"%.100s\" (holdfast ps -a lists them)", name);
 }
 
+int state_status(int fault)
+{
+	return fault == -ENOTUNIQ ? CLI_USAGE : CLI_FAILED;
+}
+
+/* The ids that the name abbreviates: how many; the first is *hit, and the first few, for people,
+ * are in text. */
+static size_t hits_of(const char *name, char **ids, size_t len, char **hit, char *text, size_t size)
+{
+	size_t hits = 0, at = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		if (!abbreviates(name, ids[i]))
+			continue;
+		if (hits < SHOWN_MAX)
+			at += (size_t)snprintf(
+				text + at, size - at, "%s%s", hits ? ", " : "", ids[i]);
+		else if (hits == SHOWN_MAX)
+			snprintf(text + at, size - at, ", ...");
+		if (hits++ == 0)
+			*hit = take(ids[i]);
+	}
+	return hits;
+}
+
 int state_find(const char *name, struct state *ret)
 {
 	auto_fd realm = realm_open(false);
 	auto_free char *hit = NULL;
-	size_t len, hits = 0;
+	char shown[SHOWN_MAX * 16 + 16];
+	size_t len, hits;
 	char **ids;
 	int r;
 
@@ -144,16 +174,22 @@ int state_find(const char *name, struct state *ret)
 	r = state_list(&ids, &len);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < len; i++) {
-		if (abbreviates(name, ids[i]) && hits++ == 0)
-			hit = take(ids[i]);
+	hits = hits_of(name, ids, len, &hit, shown, sizeof(shown));
+	for (size_t i = 0; i < len; i++)
 		free(ids[i]);
-	}
 	free(ids);
 	if (hits > 1)
 		return fault_plain(-ENOTUNIQ,
-			"\"%.100s\" is the beginning of %zu ids (write more of it)", name, hits);
+			"\"%.100s\" is the beginning of %zu ids (write more of it: %s)", name, hits,
+			shown);
 	return hits ? open_below(realm, hit, ret) : unknown(name);
+}
+
+static bool is_gone(const char *name)
+{
+	size_t len = strlen(name), tail = strlen(".gone");
+
+	return name[0] == '.' && len > 1 + tail && strcmp(name + len - tail, ".gone") == 0;
 }
 
 static int by_name(const void *a, const void *b)
@@ -161,10 +197,11 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-int state_list(char ***ret, size_t *len)
+/* Names in the realm's directory, sorted: containers', or of what is being removed, ".ID.gone". */
+static int names_list(bool gone, char ***ret, size_t *len)
 {
 	int fd = realm_open(false);
-	char **ids = NULL;
+	char **names = NULL;
 	struct dirent *e;
 	DIR *dir;
 
@@ -180,23 +217,47 @@ int state_list(char ***ret, size_t *len)
 	while ((e = readdir(dir))) {
 		char **grown;
 
-		if (id_check(e->d_name) <
-			0) /* "." and "..", and what is being removed: ".ID.gone" */
+		if (gone ? !is_gone(e->d_name) : id_check(e->d_name) < 0)
 			continue;
-		grown = realloc(ids, (*len + 1) * sizeof(*ids));
+		grown = realloc(names, (*len + 1) * sizeof(*names));
 		if (!grown)
 			break;
-		ids = grown;
-		ids[*len] = strdup(e->d_name);
-		if (!ids[*len])
+		names = grown;
+		names[*len] = strdup(e->d_name);
+		if (!names[*len])
 			break;
 		(*len)++;
 	}
 	closedir(dir);
 	if (*len)
-		qsort(ids, *len, sizeof(*ids), by_name);
-	*ret = ids;
+		qsort(names, *len, sizeof(*names), by_name);
+	*ret = names;
 	return 0;
+}
+
+int state_list(char ***ret, size_t *len)
+{
+	return names_list(false, ret, len);
+}
+
+int state_sweep(void)
+{
+	auto_fd realm = realm_open(false);
+	char **names;
+	size_t len;
+	int first;
+
+	if (realm < 0)
+		return realm == -ENOENT ? 0 : realm;
+	first = names_list(true, &names, &len);
+	for (size_t i = 0; i < len; i++) {
+		int r = dir_remove(realm, names[i]);
+
+		first = first < 0 ? first : r;
+		free(names[i]);
+	}
+	free(names);
+	return first;
 }
 
 void state_close(struct state *s)

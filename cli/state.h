@@ -28,8 +28,16 @@ int state_open(const char *id, struct state *ret);
  * cure. */
 int state_find(const char *name, struct state *ret);
 
+/* The status of a command that could not find or handle a container: CLI_USAGE when the name can be
+ * several containers', else CLI_FAILED. */
+int state_status(int fault);
+
 /* All ids, sorted; the caller frees each and the list. 0 or a fault. */
 int state_list(char ***ret, size_t *len);
+
+/* Takes away what removals have left whose supervisors were killed in the middle. 0, or the first
+ * fault. */
+int state_sweep(void);
 
 /* Undoes state_create, log directory included, unless the name is not this container's any more.
  * Only while nobody supervises. */

@@ -49,7 +49,7 @@ int birth_listeners(struct store *store)
 	mode_t mask = umask(077);
 	int r = 0;
 
-	for (int i = 0; r == 0 && i < SOCKETS; i++)
+	for (int i = SOCKETS; r == 0 && i-- > 0;) /* the tool's last: who finds it finds all */
 		r = birth_listener(store, (enum container_socket)i);
 	umask(mask); /* children inherit it, and launch makes directories */
 	return r;

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "init/counter.h"
@@ -16,6 +17,8 @@
 #include "init/spawn.h"
 
 #include "init/sys.h"
+
+#define DOOR_BACKLOG 4
 
 #define OWN_CAPS (1ULL << CAP_SETUID | 1ULL << CAP_SETGID | 1ULL << CAP_SETPCAP | 1ULL << CAP_KILL)
 
@@ -57,6 +60,9 @@ static int take_descriptors(struct pid1 *p)
 	syscall(SYS_close_range, PLAN_FD_LIMIT, PLAN_FD_PASSED - 1, 0);
 	syscall(SYS_close_range, PLAN_PASSED_LIMIT, ~0u, 0);
 	syscall(SYS_close_range, PLAN_FD_CHANNEL, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
+	/* ours to do: the kernel tells who connects that it was we (SO_PEERCRED) */
+	if (pid1_has(p, PLAN_FD_DOOR) && listen(PLAN_FD_DOOR, DOOR_BACKLOG) < 0)
+		return refuse("door", -errno);
 	return 0;
 }
 
@@ -152,6 +158,12 @@ static int take_shared(struct pid1 *p)
 		return refuse("shared memory: not of this version", -EINVAL);
 	p->shared = m;
 	m->pid = 0;
+	/* those of a PID 1 before us died with it */
+	for (unsigned i = 0; i < EXEC_SLOTS; i++)
+		if (m->execs[i].pid) {
+			m->execs[i].pid = 0;
+			m->execs[i].unseen = 1;
+		}
 	return 0;
 }
 

@@ -19,7 +19,6 @@
 #define FIRST_FD    3
 #define SPAWN_FDS   16
 #define SCRATCH_FD  64 /* above every number that is placed */
-#define CHILD_ENV   64
 #define SUPERVISORS "/holdfast.d/"
 #define LEAVE_TRIES 200
 #define LEAVE_MSEC  5
@@ -81,41 +80,9 @@ static void add(struct brood *b, enum child_kind kind, pid_t pid, uint64_t nonce
 
 /* In the child, between fork and exec. ------------------------------------------------------- */
 
-static char nonce_text[40];
-
-static void put_nonce(uint64_t nonce)
-{
-	static const char name[] = "HOLDFAST_NONCE=";
-	char digits[24], *p = digits + sizeof(digits);
-	size_t len;
-
-	do
-		*--p = (char)('0' + nonce % 10);
-	while (nonce /= 10);
-	len = (size_t)(digits + sizeof(digits) - p);
-	memcpy(nonce_text, name, sizeof(name) - 1);
-	memcpy(nonce_text + sizeof(name) - 1, p, len);
-	nonce_text[sizeof(name) - 1 + len] = '\0';
-}
-
-static void child_env(char **env, uint64_t nonce)
-{
-	unsigned n = 0;
-
-	for (char **e = environ; *e && n < CHILD_ENV - 2; e++)
-		env[n++] = *e;
-	if (nonce) {
-		put_nonce(nonce);
-		env[n++] = nonce_text;
-	}
-	env[n] = 0;
-}
-
-static void child_exec(
-	int exe, const char *name, const char *id, const int *fds, size_t nfds, uint64_t nonce)
+static void child_exec(int exe, const char *name, const char *id, const int *fds, size_t nfds)
 {
 	char *argv[] = {(char *)(uintptr_t)name, (char *)(uintptr_t)id, 0};
-	char *env[CHILD_ENV];
 	int high[SPAWN_FDS], high_exe;
 	sigset_t none;
 
@@ -129,14 +96,13 @@ static void child_exec(
 	syscall(SYS_close_range, FIRST_FD + (unsigned)nfds, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, 0);
-	child_env(env, nonce);
-	syscall(SYS_execveat, high_exe, "", argv, env, AT_EMPTY_PATH);
+	syscall(SYS_execveat, high_exe, "", argv, environ, AT_EMPTY_PATH);
 	brood_complain(name, errno);
 	_exit(125);
 }
 
-int brood_spawn(struct brood *b, enum child_kind kind, uint64_t nonce, int exe, const char *name,
-	const char *id, const int *fds, size_t nfds)
+int brood_spawn(struct brood *b, enum child_kind kind, int exe, const char *name, const char *id,
+	const int *fds, size_t nfds)
 {
 	pid_t pid;
 
@@ -146,8 +112,8 @@ int brood_spawn(struct brood *b, enum child_kind kind, uint64_t nonce, int exe, 
 	if (pid < 0)
 		return -errno;
 	if (pid == 0)
-		child_exec(exe, name, id, fds, nfds, nonce);
-	add(b, kind, pid, nonce);
+		child_exec(exe, name, id, fds, nfds);
+	add(b, kind, pid, 0);
 	return 0;
 }
 
@@ -208,13 +174,28 @@ enum brood_event brood_reap(struct brood *b, uint64_t launch_nonce)
 	return kind == CHILD_SHIM ? BROOD_SHIM : BROOD_LAUNCH;
 }
 
-pid_t brood_pid(const struct brood *b, enum child_kind kind)
+static const struct brood_child *alive(const struct brood *b, enum child_kind kind)
 {
 	for (unsigned i = 0; i < KEEPER_CHILDREN_MAX; i++)
 		if (b->children[i].end.pid && !b->children[i].done &&
 			b->children[i].end.kind == (uint32_t)kind)
-			return b->children[i].end.pid;
+			return &b->children[i];
 	return 0;
+}
+
+pid_t brood_pid(const struct brood *b, enum child_kind kind)
+{
+	const struct brood_child *c = alive(b, kind);
+
+	return c ? c->end.pid : 0;
+}
+
+void brood_name(struct brood *b, enum child_kind kind, uint64_t nonce)
+{
+	struct brood_child *c = (struct brood_child *)(uintptr_t)alive(b, kind);
+
+	if (c)
+		c->end.nonce = nonce;
 }
 
 void brood_kill(struct brood *b, uint64_t nonce)

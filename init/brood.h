@@ -25,8 +25,11 @@ enum brood_event { BROOD_NONE, BROOD_SHIM, BROOD_LAUNCH, BROOD_OTHER };
 
 /* Forks and execs `exe` as {name, id}; fds[i] becomes descriptor 3 + i, nothing else is inherited
  * but stdio. 0 or -errno. */
-int brood_spawn(struct brood *b, enum child_kind kind, uint64_t nonce, int exe, const char *name,
-	const char *id, const int *fds, size_t nfds);
+int brood_spawn(struct brood *b, enum child_kind kind, int exe, const char *name, const char *id,
+	const int *fds, size_t nfds);
+
+/* From now on the live child of this kind is known by a nonce. */
+void brood_name(struct brood *b, enum child_kind kind, uint64_t nonce);
 
 /* A child that a launch made for us (CLONE_PARENT). */
 void brood_expect(struct brood *b, pid_t pid, uint64_t nonce);

@@ -26,9 +26,8 @@ void counters_read(const struct pid1 *p, struct exit_record *r)
 		r->raw_len[i] = (uint16_t)read_raw(p, PLAN_FD_MEM + i, r->raw[i]);
 }
 
-uint64_t counter_oom_kills(const char *text, size_t len)
+uint64_t counter_value(const char *text, size_t len, const char *key)
 {
-	static const char key[] = "oom_kill ";
 	const char *end = text + len;
 
 	/* At the start of a line only: there are oom_kill_disable and oom_group_kill as well. */
@@ -49,9 +48,7 @@ uint64_t counter_oom_kills(const char *text, size_t len)
 	return 0;
 }
 
-uint64_t counter_oom_now(const struct pid1 *p)
+size_t counter_memory(const struct pid1 *p, char ret[RAW_BYTES])
 {
-	char buf[RAW_BYTES];
-
-	return counter_oom_kills(buf, read_raw(p, PLAN_FD_MEM, buf));
+	return read_raw(p, PLAN_FD_MEM, ret);
 }

@@ -1,5 +1,5 @@
 /* The container's counter files, through descriptors held since launch. Kept as raw bytes: PID 1
- * reads one number out of them, the kills for lack of memory. */
+ * reads the kills for lack of memory out of them. */
 #pragma once
 
 #include <stddef.h>
@@ -17,9 +17,9 @@ void counters_warm(const struct pid1 *p);
 /* All of them, as they stand now. A file that the container lacks has length 0. */
 void counters_read(const struct pid1 *p, struct exit_record *r);
 
-/* The value of "oom_kill N" in memory.events (v2) or memory.oom_control (v1); 0 without such a
- * line. */
-uint64_t counter_oom_kills(const char *text, size_t len);
+/* The value of "KEY N", a line of memory.events (v2) or memory.oom_control (v1); 0 without it. The
+ * key ends with its blank: "oom_kill ". */
+uint64_t counter_value(const char *text, size_t len, const char *key);
 
-/* The same, read from the held file now. */
-uint64_t counter_oom_now(const struct pid1 *p);
+/* The memory group's file as it is now. Returns its length. */
+size_t counter_memory(const struct pid1 *p, char ret[RAW_BYTES]);

@@ -2,6 +2,8 @@
  * launch's channel. What the shim must know is kept as state with a `told` mark each, and sent
  * whenever the channel takes it: a new shim simply starts with all marks cleared, so nothing is
  * lost when a shim dies at any instant, and a slow one delays nobody. */
+#include "init/keeper.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -16,8 +18,6 @@
 #include <unistd.h>
 
 #include "init/birth.h"
-#include "init/brood.h"
-#include "init/store.h"
 #include "ipc/base/clock.h"
 #include "ipc/fds.h"
 #include "ipc/shared.h"
@@ -25,30 +25,7 @@
 #define BACKOFF_FIRST_USEC (10 * USEC_PER_MSEC)
 #define BACKOFF_MAX_USEC   (5 * USEC_PER_SEC)
 
-/* In the order of its pages: what is always in use and the beginning of a packet lie in the first;
- * the store is filled from its end, the brood from its beginning, so that what they mostly hold
- * lies in one more. Pages that are never written cost nothing. */
-struct keeper {
-	const char *id;
-	int signals, listeners[SOCKETS];
-	int shim_channel, launch_channel;
-	bool hello_told, end_told, launched_told;
-	bool shim_ready, retiring, leaving;
-	bool have_result;
-	uint32_t revivals;
-	uint64_t backoff_usec;
-	uint64_t revive_at; /* monotonic; 0: the shim lives */
-	uint64_t next_conn;
-	struct launch_req launch;
-	struct launch_req
-		next_launch; /* asked for while the one before was still ending; nonce 0: none */
-	struct launch_result result; /* of launch.nonce, once have_result */
-	struct packet packet;
-	struct store store;
-	struct brood brood;
-};
-
-static struct keeper keeper; /* zero until boot: not one page of the file's data */
+struct keeper keeper; /* zero until boot: not one page of the file's data */
 
 /* Boot ------------------------------------------------------------------------------------------
  */
@@ -74,7 +51,8 @@ static int open_signals(void)
 	return keeper.signals < 0 ? -errno : 0;
 }
 
-/* A shim whose keeper died hands over all it holds, then says READY. */
+/* A shim whose keeper died hands over all it holds, then says READY. Whoever adopts a container
+ * whose pair has died does the same with what PID 1 has handed out; only sockets are not there. */
 static int inherit(void)
 {
 	struct packet *p = &keeper.packet;
@@ -83,8 +61,11 @@ static int inherit(void)
 	while ((r = channel_recv(KEEPER_FD_INHERIT, p, 0)) > 0) {
 		struct held name;
 
-		if (p->h.verb == KEEPER_READY)
+		if (p->h.verb == KEEPER_READY) {
+			if (p->h.tag > keeper.next_conn)
+				keeper.next_conn = p->h.tag;
 			break;
+		}
 		if (p->h.verb == KEEPER_CONN && verb_check(FROM_KEEPER, &p->h)) {
 			struct held_conn *c = (void *)p->body;
 			struct store_slot *slot;
@@ -106,19 +87,21 @@ static int inherit(void)
 	return r > 0 ? 0 : -EPIPE; /* handed over only in part: the shim will make another keeper */
 }
 
-static int boot(void)
+static int boot(bool inherits)
 {
-	bool inherits = fcntl(KEEPER_FD_INHERIT, F_GETFD) >= 0;
 	int r;
 
-	keeper.signals = keeper.shim_channel = keeper.launch_channel = -1;
+	keeper.signals = keeper.shim_channel = keeper.launch_channel = keeper.launch_init = -1;
 	if (!inherits)
 		brood_close_from(KEEPER_FD_INHERIT);
 	else
 		brood_close_from(KEEPER_FD_LIMIT);
 	r = open_signals();
-	if (r == 0)
-		r = inherits ? inherit() : birth_listeners(&keeper.store);
+	if (r == 0 && inherits)
+		r = inherit();
+	keeper.adopted = inherits && !store_find(&keeper.store, HELD_LISTENER, SOCKET_TOOL);
+	if (r == 0 && (!inherits || keeper.adopted))
+		r = birth_listeners(&keeper.store);
 	if (r == 0 && !store_find(&keeper.store, HELD_SHARED, 0))
 		r = birth_shared(&keeper.store);
 	for (unsigned i = 0; i < SOCKETS; i++) {
@@ -146,8 +129,8 @@ static void spawn_shim(void)
 		return;
 	memcpy(fds, give, sizeof(fds));
 	fds[0] = pair[1];
-	if (brood_spawn(&keeper.brood, CHILD_SHIM, 0, KEEPER_FD_SHIM_EXE, "holdfast-shim",
-		    keeper.id, fds, sizeof(fds) / sizeof(fds[0])) < 0) {
+	if (brood_spawn(&keeper.brood, CHILD_SHIM, KEEPER_FD_SHIM_EXE, "holdfast-shim", keeper.id,
+		    fds, sizeof(fds) / sizeof(fds[0])) < 0) {
 		close(pair[0]);
 	} else {
 		keeper.shim_channel = pair[0];
@@ -161,9 +144,20 @@ static void spawn_shim(void)
 	brood_write_status(&keeper.brood, keeper.revivals);
 }
 
-static bool enabled(void)
+bool keeper_finds(const char *name)
 {
-	return syscall(SYS_faccessat, KEEPER_FD_STATE, "enabled", F_OK) == 0;
+	return syscall(SYS_faccessat, KEEPER_FD_STATE, name, F_OK) == 0;
+}
+
+/* A shim that was killed over the last step of taking everything away: what it had renamed and
+ * emptied goes (shim/retire.c). Of anything else there is none by that name, or it is not empty. */
+static void remove_emptied(void)
+{
+	char path[256] = "../.";
+
+	if (strlcat(path, keeper.id, sizeof(path)) < sizeof(path) &&
+		strlcat(path, ".gone", sizeof(path)) < sizeof(path))
+		syscall(SYS_unlinkat, KEEPER_FD_STATE, path, AT_REMOVEDIR);
 }
 
 static void shim_died(void)
@@ -173,7 +167,8 @@ static void shim_died(void)
 	if (keeper.shim_channel >= 0)
 		close(keeper.shim_channel);
 	keeper.shim_channel = -1;
-	if (keeper.retiring || !enabled()) {
+	if (keeper.retiring || !keeper_finds("enabled")) {
+		remove_emptied();
 		keeper.leaving = true;
 		return;
 	}
@@ -198,7 +193,8 @@ static int tell_hello(void)
 		.version = 1,
 		.keeper_pid = getpid(),
 		.revivals = keeper.revivals,
-		.launching = brood_pid(&keeper.brood, CHILD_LAUNCH),
+		.adopted = keeper.adopted && !keeper.revivals,
+		.launching = keeper.launch_told ? brood_pid(&keeper.brood, CHILD_LAUNCH) : 0,
 		.launch_nonce =
 			keeper.next_launch.nonce ? keeper.next_launch.nonce : keeper.launch.nonce,
 	};
@@ -251,142 +247,6 @@ static bool tell(void)
 		c->told = true;
 	}
 	return false;
-}
-
-/* Launches --------------------------------------------------------------------------------------
- */
-
-static void launch_failed(int err, const char *text)
-{
-	keeper.result = (struct launch_result){
-		.nonce = keeper.launch.nonce,
-		.outcome = LAUNCH_FAILED,
-		.err = err,
-		.step = "launch",
-	};
-	strncpy(keeper.result.text, text, sizeof(keeper.result.text) - 1);
-	keeper.have_result = true;
-	keeper.launched_told = false;
-}
-
-static int start_launch(int channel, int init_end)
-{
-	const struct store_slot *shared = store_find(&keeper.store, HELD_SHARED, 0);
-	int fds[] = {
-		channel, KEEPER_FD_STATE, init_end, shared ? shared->fd : -1, KEEPER_FD_INIT_EXE};
-
-	if (!shared)
-		return -EBADF;
-	return brood_spawn(&keeper.brood, CHILD_LAUNCH, keeper.launch.nonce, KEEPER_FD_LAUNCH_EXE,
-		"holdfast-launch", keeper.id, fds, sizeof(fds) / sizeof(fds[0]));
-}
-
-/* What the service gets waits in the channel before launch reads its first packet. */
-static int tell_launch(int channel)
-{
-	int r = 0;
-
-	for (unsigned i = 0; r == 0 && i < STORE_MAX; i++) {
-		const struct store_slot *s = &keeper.store.slots[i];
-
-		if (s->name.kind == HELD_LISTEN || s->name.kind == HELD_STORED)
-			r = channel_send(
-				channel, KEEPER_HELD, 0, &s->name, sizeof(s->name), &s->fd, 1);
-	}
-	return r == 0 ? channel_send(channel, KEEPER_HELD_END, 0, 0, 0, 0, 0) : r;
-}
-
-static void begin_launch(struct launch_req req)
-{
-	int channel[2] = {-1, -1}, init[2] = {-1, -1}, r = 0;
-
-	keeper.launch = req;
-	keeper.have_result = false;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) < 0 ||
-		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, init) < 0)
-		r = -errno;
-	if (r == 0)
-		r = tell_launch(channel[0]);
-	if (r == 0)
-		r = start_launch(channel[1], init[1]);
-	if (r == 0) {
-		keeper.launch_channel = channel[0];
-		channel[0] = -1;
-		/* Ours keeps the channel open while no shim lives: what init says waits in it. */
-		store_put(&keeper.store, (struct held){.kind = HELD_INIT_CHANNEL}, init[0], false);
-		init[0] = -1;
-	} else {
-		launch_failed(r, "the keeper could not start the launch program");
-	}
-	for (int i = 0; i < 2; i++) {
-		if (channel[i] >= 0)
-			close(channel[i]);
-		if (init[i] >= 0)
-			close(init[i]);
-	}
-}
-
-/* One at a time: the program that made the sandbox before may not have been reaped yet. */
-static void on_launch(struct packet *p)
-{
-	struct launch_req req;
-
-	memcpy(&req, p->body, sizeof(req));
-	if (req.nonce == keeper.launch.nonce)
-		return; /* asked for by the predecessor too */
-	if (brood_pid(&keeper.brood, CHILD_LAUNCH))
-		keeper.next_launch = req;
-	else
-		begin_launch(req);
-}
-
-static void launch_packet(struct packet *p)
-{
-	struct held name;
-
-	if (!verb_check(FROM_LAUNCH, &p->h))
-		return;
-	if (p->h.verb == LAUNCH_HOLD) {
-		memcpy(&name, p->body, sizeof(name));
-		store_put(&keeper.store, name, packet_take_fd(p, 0), false);
-		return;
-	}
-	memcpy(&keeper.result, p->body, sizeof(keeper.result));
-	keeper.result.nonce = keeper.launch.nonce;
-	keeper.have_result = true;
-	keeper.launched_told = false;
-	if (keeper.result.outcome == LAUNCH_OK)
-		brood_expect(&keeper.brood, keeper.result.pid, keeper.launch.nonce);
-}
-
-static void drain_launch(void)
-{
-	int r;
-
-	while (keeper.launch_channel >= 0) {
-		r = channel_recv(keeper.launch_channel, &keeper.packet, 1);
-		if (r == -EAGAIN)
-			return;
-		if (r > 0) {
-			launch_packet(&keeper.packet);
-			packet_finish(&keeper.packet);
-		} else if (r != -EBADMSG) {
-			close(keeper.launch_channel);
-			keeper.launch_channel = -1;
-		}
-	}
-}
-
-static void launch_died(void)
-{
-	struct launch_req next = keeper.next_launch;
-
-	drain_launch();
-	if (!keeper.have_result)
-		launch_failed(-EIO, "the launch program died without a result");
-	keeper.next_launch.nonce = 0;
-	if (next.nonce && next.nonce != keeper.launch.nonce)
-		begin_launch(next);
 }
 
 /* Requests of the shim --------------------------------------------------------------------------
@@ -444,7 +304,7 @@ static const struct {
 	{KEEPER_READY, on_ready},
 	{KEEPER_HOLD, on_hold},
 	{KEEPER_DROP, on_drop},
-	{KEEPER_LAUNCH, on_launch},
+	{KEEPER_LAUNCH, launches_asked},
 	{KEEPER_REAP_ACK, on_reap_ack},
 	{KEEPER_KILL, on_kill},
 	{KEEPER_RETIRE, on_retire},
@@ -475,7 +335,7 @@ static void read_shim(void)
 
 static void accept_clients(enum container_socket from)
 {
-	while (keeper.store.conns < STORE_CONNS_MAX) {
+	while (store_takes(&keeper.store, from)) {
 		int fd = accept4(keeper.listeners[from], 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		struct held name = {.kind = HELD_CONN, .key = ++keeper.next_conn};
 		struct store_slot *slot;
@@ -504,7 +364,7 @@ static void reap(void)
 
 	while (read(keeper.signals, info, sizeof(info)) > 0)
 		;
-	drain_launch(); /* what a dead launch has said comes before its death */
+	launches_drain(); /* what a dead launch has said comes before its death */
 	for (;;) {
 		switch (brood_reap(&keeper.brood, keeper.launch.nonce)) {
 		case BROOD_NONE:
@@ -513,7 +373,7 @@ static void reap(void)
 			shim_died();
 			break;
 		case BROOD_LAUNCH:
-			launch_died();
+			launches_died();
 			break;
 		case BROOD_OTHER:
 			break;
@@ -535,7 +395,6 @@ static void serve(void)
 {
 	while (!keeper.leaving) {
 		bool full = tell();
-		bool room = keeper.store.conns < STORE_CONNS_MAX && !keeper.retiring;
 		struct pollfd fds[3 + SOCKETS] = {
 			{.fd = keeper.signals, .events = POLLIN},
 			{.fd = keeper.shim_channel,
@@ -543,16 +402,19 @@ static void serve(void)
 			{.fd = keeper.launch_channel, .events = POLLIN},
 		};
 
-		for (int i = 0; i < SOCKETS; i++)
+		for (unsigned i = 0; i < SOCKETS; i++) {
+			bool room = !keeper.retiring && store_takes(&keeper.store, i);
+
 			fds[3 + i] = (struct pollfd){
 				.fd = room ? keeper.listeners[i] : -1, .events = POLLIN};
+		}
 
 		if (poll(fds, sizeof(fds) / sizeof(fds[0]), poll_timeout()) < 0)
 			continue;
 		if (fds[1].revents & (POLLIN | POLLHUP | POLLERR))
 			read_shim();
 		if (fds[2].revents)
-			drain_launch();
+			launches_drain();
 		for (int i = 0; i < SOCKETS; i++)
 			if (fds[3 + i].revents)
 				accept_clients((enum container_socket)i);
@@ -566,18 +428,21 @@ static void serve(void)
 int main(int argc, char **argv)
 {
 	static const char by_hand[] = "holdfast-keeper: started by holdfast run only\n";
+	bool inherits = fcntl(KEEPER_FD_INHERIT, F_GETFD) >= 0;
 	int r;
 
 	if (argc != 2 || fcntl(KEEPER_FD_STATE, F_GETFD) < 0)
 		return write(STDERR_FILENO, by_hand, sizeof(by_hand) - 1) < 0 ? 125 : 64;
 	keeper.id = argv[1];
 	prctl(PR_SET_NAME, "holdfast-keeper"); /* exec by descriptor leaves another name there */
-	r = boot();
+	r = boot(inherits);
 	if (r < 0) {
 		brood_complain("cannot boot", -r);
 		return 125;
 	}
 	spawn_shim();
+	if (!inherits)
+		launches_ahead();
 	if (write(KEEPER_FD_READY, "R", 1) < 0)
 		brood_complain("nobody waits for it", errno);
 	close(KEEPER_FD_READY);

@@ -4,7 +4,10 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include "init/behind.h"
 
 #define NAMES	"LISTEN_FDNAMES="
 #define BACKLOG 4096 /* as at the beginning; the kernel caps it at net.core.somaxconn */
@@ -58,11 +61,15 @@ void kept_drop(struct kept *k, uint64_t key)
 	}
 }
 
+/* Apart from the rest: it is large, and untouched unless something is stored. */
+struct kept_fd kept_table[PLAN_STORED_MAX] BEHIND;
+
 int kept_boot(struct kept *k, const struct plan *plan)
 {
 	const uint64_t *key = (const void *)((const char *)plan + plan->passed_key.off);
 	const char *name = (const char *)plan + plan->passed.off;
 
+	k->table = kept_table;
 	for (uint32_t i = 0; i < plan->passed.count; i++, name += strlen(name) + 1) {
 		int fd = PLAN_FD_PASSED + (int)i;
 
@@ -75,8 +82,7 @@ int kept_boot(struct kept *k, const struct plan *plan)
 		k->listeners += !key[i];
 	}
 	/* Whatever else launch forgot there must not leak into the service. */
-	for (int fd = PLAN_FD_PASSED + (int)k->listeners; fd < PLAN_PASSED_LIMIT; fd++)
-		close(fd);
+	syscall(SYS_close_range, PLAN_FD_PASSED + k->listeners, PLAN_PASSED_LIMIT - 1, 0);
 	return 0;
 }
 

@@ -18,7 +18,7 @@ struct kept {
 		uint64_t key;
 		int fd; /* above every number that a run gives them */
 		char name[PLAN_NAME_MAX + 1];
-	} table[PLAN_STORED_MAX]; /* the first `stored`, in the order in which they came */
+	} * table; /* of PLAN_STORED_MAX: the first `stored`, in the order in which they came */
 };
 
 /* Finds what launch has placed. -EBADF: a descriptor is missing, or their order is wrong. */
@@ -29,9 +29,10 @@ int kept_boot(struct kept *k, const struct plan *plan);
 int kept_put(struct kept *k, uint64_t key, int fd, const char *name);
 void kept_drop(struct kept *k, uint64_t key);
 
+/* NULL: nothing is given. */
 static inline uint32_t kept_count(const struct kept *k)
 {
-	return k->listeners + k->stored;
+	return k ? k->listeners + k->stored : 0;
 }
 
 /* In a run's child ----------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@ enum { STREAM_OUT, STREAM_ERR, STREAMS };
 struct output_pair {
 	uint32_t first, last; /* runs that write to it; last 0: free */
 	uint32_t size;	      /* what the kernel gave, bytes */
+	uint32_t ended;	      /* bit s: stream s is known to be at its end */
 	int read[STREAMS];
 };
 

@@ -13,7 +13,15 @@
 #include "init/verb.h"
 #include "ipc/base/clock.h"
 
-enum source { FROM_SIGNALS, FROM_RESULT, FROM_CHANNEL, FROM_OOM, SOURCES };
+enum source {
+	FROM_SIGNALS,
+	FROM_RESULT,
+	FROM_CHANNEL,
+	FROM_OOM,
+	FROM_DOOR,
+	FROM_OUTPUT, /* one for each stream */
+	SOURCES = FROM_OUTPUT + STREAMS,
+};
 
 void pid1_set_state(struct pid1 *p, enum run_state state)
 {
@@ -75,6 +83,10 @@ static void wait_for_events(const struct pid1 *p, struct pollfd fds[SOURCES])
 	fds[FROM_RESULT] = (struct pollfd){p->run.child.result, POLLIN, 0};
 	fds[FROM_CHANNEL] = (struct pollfd){p->connected ? PLAN_FD_CHANNEL : -1, POLLIN, 0};
 	fds[FROM_OOM] = oom_source(p);
+	fds[FROM_DOOR] = (struct pollfd){
+		!p->connected && pid1_has(p, PLAN_FD_DOOR) ? PLAN_FD_DOOR : -1, POLLIN, 0};
+	for (int i = 0; i < STREAMS; i++)
+		fds[FROM_OUTPUT + i] = (struct pollfd){spool_source(p, i), POLLIN, 0};
 	left = until > now ? until - now : 0;
 	ts.tv_sec = (time_t)(left / USEC_PER_SEC);
 	ts.tv_nsec = (long)(left % USEC_PER_SEC * 1000);
@@ -95,6 +107,11 @@ static void handle_events(struct pid1 *p, const struct pollfd fds[SOURCES])
 		verb_turn(p);
 	if (fds[FROM_OOM].revents)
 		oom_event(p);
+	if (fds[FROM_DOOR].revents)
+		door_answer(p);
+	for (int i = 0; i < STREAMS; i++)
+		if (fds[FROM_OUTPUT + i].revents)
+			spool_turn(p, i);
 }
 
 static bool done(const struct pid1 *p)
@@ -110,6 +127,7 @@ int pid1_main(void)
 
 	run_init(&p->run);
 	output_init(&p->output);
+	spool_init(&p->spool);
 	if (boot(p) < 0)
 		return 125;
 	clean_baseline(p);
@@ -118,6 +136,7 @@ int pid1_main(void)
 	report_hello(p);
 	/* No exit past this line, but for a container that is down, or was never begun. */
 	while (!done(p)) {
+		spool_settle(p);
 		wait_for_events(p, fds);
 		handle_events(p, fds);
 		handle_due(p);

@@ -10,9 +10,11 @@
 #include <sys/types.h>
 
 #include "init/clean.h"
+#include "init/door.h"
 #include "init/kept.h"
 #include "init/output.h"
 #include "init/run.h"
+#include "init/spool.h"
 #include "ipc/plan.h"
 #include "ipc/shared.h"
 
@@ -22,7 +24,7 @@ enum pid1_due {
 	DUE_KILL,   /* the grace of a stop or restart is over */
 	DUE_RECORD, /* a second after its death a run gets its record in any case */
 	DUE_STUCK,  /* what is left of the run has not died for long */
-	DUE_REAP,   /* a run that never had a process has ended */
+	DUE_REAP,   /* a run that never had a process has ended, or more wait than a turn reaps */
 	DUE_OOM,    /* look at the OOM counter again */
 	DUE_TELL,   /* ring the doorbell for a recorded OOM kill */
 	DUES,
@@ -42,7 +44,9 @@ struct pid1 {
 	struct output output;
 	struct clean clean;
 	uint32_t oom_looks;
-	struct kept kept; /* last: its table is large, and untouched unless it is used */
+	struct kept kept;
+	struct spool spool;
+	struct door door;
 };
 
 static inline bool pid1_has(const struct pid1 *p, enum plan_fd fd)

@@ -6,6 +6,8 @@
 #include "init/pid1.h"
 #include "init/sys.h"
 
+#define TURN_MAX 64
+
 uint64_t relay_blocked(void)
 {
 	return ~(sig_bit(SIGSEGV) | sig_bit(SIGBUS) | sig_bit(SIGFPE) | sig_bit(SIGILL) |
@@ -73,7 +75,10 @@ bool relay_read(struct pid1 *p)
 	struct signalfd_siginfo si;
 	bool children = false;
 
-	while (read(p->signals, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+	/* No more in a turn: who raises signals faster than they are read would be all that PID 1
+	 * does. What is left makes the next turn begin at once. */
+	for (int n = 0; n < TURN_MAX && read(p->signals, &si, sizeof(si)) == (ssize_t)sizeof(si);
+		n++) {
 		if (si.ssi_signo == SIGCHLD)
 			children = true;
 		else

@@ -15,7 +15,7 @@ uint64_t relay_blocked(void);
  */
 int relay_translate(int signo, bool tty);
 
-/* Drains the signalfd and forwards. True if children may have ended. */
+/* Reads what the signalfd has, within bounds, and forwards. True if children may have ended. */
 bool relay_read(struct pid1 *p);
 
 /* To the service: 0, or -ESRCH when none runs. */

@@ -53,6 +53,18 @@ void report_started(struct pid1 *p)
 	tell(p, INIT_STARTED, 0, &started, sizeof(started), &p->run.child.pidfd, 1);
 }
 
+void report_execed(struct pid1 *p, uint64_t tag, const struct exec_slot *s, int pidfd, bool again)
+{
+	const struct init_execed execed = {.id = s->id, .pid = s->pid, .again = again};
+
+	tell(p, INIT_EXECED, tag, &execed, sizeof(execed), &pidfd, 1);
+}
+
+void report_handed(struct pid1 *p, const struct held *name, int fd)
+{
+	tell(p, INIT_HANDED, 0, name, sizeof(*name), &fd, 1);
+}
+
 void report_record(struct pid1 *p)
 {
 	const struct u64_req head = {p->shared->head};

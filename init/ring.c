@@ -13,6 +13,11 @@ bool ring_full(const struct shared *shared)
 	return waiting(shared) >= EXIT_SLOTS - 1;
 }
 
+bool ring_fills(const struct shared *shared)
+{
+	return waiting(shared) + 1 >= EXIT_SLOTS - 1;
+}
+
 /* The record is whole before the head says that it exists: a reader that sees the head sees it. A
  * slot that could not be written fails its sum, which readers take for a gap. */
 static void put(struct shared *shared, int fd, struct exit_record *r)
@@ -33,7 +38,8 @@ static bool newest(struct shared *shared, int fd, struct exit_record *ret)
 
 static bool same_end(const struct exit_record *a, const struct exit_record *b)
 {
-	const uint32_t told = EXIT_START_FAILED | EXIT_OOM_SEEN | EXIT_STOPPED | EXIT_UNKNOWN;
+	const uint32_t told = EXIT_START_FAILED | EXIT_OOM_SEEN | EXIT_OOM_WHOSE | EXIT_OOM_OTHERS |
+			      EXIT_STOPPED | EXIT_UNKNOWN;
 
 	return a->kind == b->kind && a->code == b->code && a->signal == b->signal &&
 	       a->errnum == b->errnum && (a->flags & told) == (b->flags & told);
@@ -54,6 +60,11 @@ void ring_write(struct shared *shared, int fd, struct exit_record *r)
 	struct exit_record old;
 
 	r->count = 1;
+	if (ring_full(shared) && r->kind == EXIT_OOM) {
+		r->seq = shared->head; /* no exit, and the counters tell of it: no place of one is
+					  its */
+		return;
+	}
 	if (ring_full(shared) && newest(shared, fd, &old)) {
 		if (same_end(&old, r)) {
 			put_over(shared, fd, r, &old);
@@ -70,8 +81,29 @@ void ring_write(struct shared *shared, int fd, struct exit_record *r)
 	put(shared, fd, r);
 }
 
-void ring_ack(struct shared *shared, uint64_t seq)
+bool ring_amend(struct shared *shared, int fd, struct exit_record *r)
 {
-	if (seq > shared->acked && seq <= shared->head)
-		shared->acked = seq;
+	struct exit_record old;
+
+	if (!newest(shared, fd, &old) || old.seq != r->seq || old.kind != EXIT_SERVICE)
+		return false;
+	put(shared, fd, r);
+	return true;
+}
+
+bool ring_ack(struct shared *shared, int fd, uint64_t seq, uint32_t count)
+{
+	struct exit_record r;
+	bool more;
+
+	if (seq <= shared->acked || seq > shared->head)
+		return false;
+	more = count && seq == shared->head && newest(shared, fd, &r) && r.count > count;
+	if (more) { /* first: killed in between, its place is not free yet */
+		r.count -= count;
+		r.seq = seq + 1;
+		put(shared, fd, &r);
+	}
+	shared->acked = seq;
+	return more;
 }

@@ -11,9 +11,16 @@
 
 /* Only the slot of the gap is left: restarts are slowed down. */
 bool ring_full(const struct shared *shared);
+/* True when it will be with the next record. */
+bool ring_fills(const struct shared *shared);
 
 /* Writes r (its seq, count and sum are set here) through fd, then moves the head. */
 void ring_write(struct shared *shared, int fd, struct exit_record *r);
 
-/* Everything up to seq is journalled. A number that was never given is not believed. */
-void ring_ack(struct shared *shared, uint64_t seq);
+/* Writes r, which ring_write() has written, once more. false: it is acknowledged, or not alone. */
+bool ring_amend(struct shared *shared, int fd, struct exit_record *r);
+
+/* Everything up to seq is journalled, the record of that number when it counted so many exits (0:
+ * not said). true: more were counted into it since, which are a record of their own now. A number
+ * that was never given is not believed. */
+bool ring_ack(struct shared *shared, int fd, uint64_t seq, uint32_t count);

@@ -36,6 +36,7 @@ static uint32_t piped_stdio(struct pid1 *p, int stdio[3])
 
 	if (!pair)
 		return SPAWN_PIPES;
+	p->shared->shares_from = pair->first < pair->last ? pair->first : 0;
 	/* Before the spawn: should the service's death and ours come at once, the supervisor still
 	 * finds the pipes in its queue. */
 	report_pipes(p, pair);
@@ -66,9 +67,8 @@ void run_start(struct pid1 *p)
 	uint32_t step;
 
 	run_init(r);
-	r->oom_base = counter_oom_now(p);
+	oom_begin(p);
 	r->mono_start = now_mono();
-	p->shared->oom_kills = r->oom_base;
 	p->shared->run++;
 	p->shared->mono_next = 0;
 	p->due[DUE_START] = 0;
@@ -112,7 +112,7 @@ static uint64_t timeval_usec(struct timeval t)
 	return (uint64_t)t.tv_sec * USEC_PER_SEC + (uint64_t)t.tv_usec;
 }
 
-static void note_status(struct exit_record *rec, const siginfo_t *info, const struct rusage *ru)
+void run_note_status(struct exit_record *rec, const siginfo_t *info, const struct rusage *ru)
 {
 	if (info->si_code == CLD_EXITED)
 		rec->code = (uint32_t)info->si_status & 0xff;
@@ -127,7 +127,7 @@ static void note_status(struct exit_record *rec, const siginfo_t *info, const st
 	rec->majflt = (uint64_t)ru->ru_majflt;
 }
 
-static void note_failure(struct exit_record *rec, const struct spawn_failure *f)
+void run_note_failure(struct exit_record *rec, const struct spawn_failure *f)
 {
 	rec->flags |= EXIT_START_FAILED;
 	rec->errnum = f->errnum;
@@ -146,11 +146,8 @@ static bool healthy(const struct pid1 *p)
 
 static void note_circumstances(struct pid1 *p, struct exit_record *rec)
 {
-	rec->oom_kills = counter_oom_kills(rec->raw[RAW_MEM], rec->raw_len[RAW_MEM]);
-	if (rec->oom_kills > p->run.oom_base)
-		rec->flags |= EXIT_OOM_SEEN;
-	if (rec->oom_kills > p->shared->oom_kills)
-		p->shared->oom_kills = rec->oom_kills;
+	rec->flags |= oom_ended(p, rec->raw[RAW_MEM], rec->raw_len[RAW_MEM]);
+	rec->oom_kills = p->run.oom.kills;
 	if (healthy(p))
 		rec->flags |= EXIT_HEALTHY;
 	if (p->shared->policy.down)
@@ -171,9 +168,9 @@ void run_ended(struct pid1 *p, const siginfo_t *info, const struct rusage *ru)
 	rec->run = p->shared->run;
 	rec->pid = r->child.pid;
 	rec->boot_end = now_boot();
-	note_status(rec, info, ru);
+	run_note_status(rec, info, ru);
 	if (r->failure.step)
-		note_failure(rec, &r->failure);
+		run_note_failure(rec, &r->failure);
 	counters_read(p, rec); /* right after the reap, before the kill makes them move */
 	note_circumstances(p, rec);
 
@@ -201,10 +198,17 @@ static struct policy_verdict verdict_again(struct pid1 *p)
 	return v;
 }
 
+/* A fresh start takes a supervisor. While there is none, mode auto goes on in place as well as it
+ * can; who wants nothing but fresh starts waits for the next one. */
+static bool must_stay(const struct pid1 *p)
+{
+	return !p->connected && p->plan.policy.mode == RESTART_AUTO;
+}
+
 static void decide(struct pid1 *p)
 {
 	struct run *r = &p->run;
-	const struct policy_exit e = {
+	struct policy_exit e = {
 		.code = r->record.code,
 		.signal = r->record.signal,
 		.oom = r->record.flags & EXIT_OOM_SEEN,
@@ -215,10 +219,16 @@ static void decide(struct pid1 *p)
 	if (r->decided)
 		return;
 	r->decided = true;
+	if (r->failed) { /* whatever its status: that is no success */
+		e.signal = 0;
+		e.code = POLICY_FAILED;
+	}
 	if (r->again && !p->shared->policy.down)
 		r->verdict = verdict_again(p);
 	else
 		r->verdict = policy_decide(&p->plan.policy, &p->shared->policy, &e);
+	if (r->verdict.action == POLICY_START_FRESH && must_stay(p))
+		r->verdict.action = POLICY_IN_PLACE;
 }
 
 /* A stop that came after the decision wins over it. */
@@ -236,7 +246,7 @@ static void record(struct pid1 *p)
 	struct exit_record *rec = &r->record;
 
 	yield_to_stop(p);
-	if (ring_full(p->shared) && !r->again && r->verdict.delay_usec < FULL_DELAY)
+	if (ring_fills(p->shared) && !r->again && r->verdict.delay_usec < FULL_DELAY)
 		r->verdict.delay_usec = FULL_DELAY;
 	rec->verdict = r->verdict.action;
 	rec->reason = r->verdict.reason;
@@ -264,7 +274,8 @@ static bool next(struct pid1 *p)
 	p->due[DUE_STUCK] = 0;
 	if (r->verdict.action != POLICY_IN_PLACE) {
 		go_down(p);
-		return false;
+		run_orphaned(p); /* they may have left before it was down */
+		return p->state == RUN_STARTING;
 	}
 	if (!p->shared->hold && r->verdict.delay_usec == 0) {
 		run_start(p);
@@ -276,8 +287,24 @@ static bool next(struct pid1 *p)
 	return false;
 }
 
+void run_orphaned(struct pid1 *p)
+{
+	struct run *r = &p->run;
+
+	if (p->state != RUN_DOWN || p->shared->policy.down ||
+		r->verdict.action != POLICY_START_FRESH || !must_stay(p))
+		return;
+	r->record.verdict = POLICY_IN_PLACE;
+	if (!ring_amend(p->shared, PLAN_FD_SHARED, &r->record))
+		return;
+	r->verdict.action = POLICY_IN_PLACE;
+	next(p);
+}
+
 static void turn_fresh(struct pid1 *p)
 {
+	if (must_stay(p))
+		return;
 	p->run.verdict.action = POLICY_START_FRESH;
 	p->run.record.flags |= EXIT_DIRTY;
 	policy_went_fresh(&p->shared->policy);
@@ -298,7 +325,8 @@ bool run_emptied(struct pid1 *p)
 		case CLEAN_SCRUBBED:
 			p->run.record.flags |= EXIT_SCRUBBED;
 			break;
-		case CLEAN_SCRUBBING:
+		case CLEAN_SCRUBBING: /* a second of its own: the run itself ended in time */
+			p->due[DUE_RECORD] = now_mono() + RECORD_DEADLINE;
 			return true;
 		case CLEAN_NO:
 			turn_fresh(p);
@@ -365,13 +393,24 @@ void run_stop(struct pid1 *p, int signo, uint64_t grace)
 		end_run(p, signo, grace);
 }
 
-int run_restart(struct pid1 *p, int signo, uint64_t grace)
+void run_extend(struct pid1 *p, uint64_t grace)
+{
+	uint64_t until = now_mono() + grace;
+
+	if (p->due[DUE_KILL] && until > p->due[DUE_KILL])
+		p->due[DUE_KILL] = until;
+}
+
+int run_restart(struct pid1 *p, int signo, uint64_t grace, bool by_policy)
 {
 	if (p->shared->policy.down || p->state == RUN_DOWN)
 		return -ECANCELED;
 	if (p->run.decided && p->run.verdict.action != POLICY_IN_PLACE)
 		return -ECANCELED; /* the run has ended and its record says what comes next */
-	p->run.again = true;
+	if (by_policy && !alive(p))
+		return -ECANCELED; /* the run that it was about has ended */
+	p->run.again |= !by_policy;
+	p->run.failed |= by_policy;
 	if (p->state == RUN_DELAY && !p->shared->hold)
 		run_start(p);
 	else if (alive(p))

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/resource.h>
 
+#include "init/oom.h"
 #include "init/spawn.h"
 #include "ipc/policy.h"
 #include "ipc/shared.h"
@@ -25,14 +26,19 @@ struct run {
 	struct exit_record record; /* of the run that is ending */
 	struct policy_verdict verdict;
 	uint64_t mono_start, mono_end;
-	uint64_t oom_base; /* the OOM counter when it started */
+	struct oom oom;
 	bool ready;	   /* it said so */
 	bool group_killed; /* by us, for the OOM policy */
 	bool again;	   /* the restart verb: a new run whatever the policy says */
+	bool failed;	   /* the supervisor ended it for its health */
 	bool decided, recorded;
 };
 
 void run_init(struct run *r);
+
+/* What the reaper saw, and why a process never became its command, into a record. */
+void run_note_status(struct exit_record *rec, const siginfo_t *info, const struct rusage *ru);
+void run_note_failure(struct exit_record *rec, const struct spawn_failure *f);
 
 /* The next run begins now. A failure is a run that ended at once. */
 void run_start(struct pid1 *p);
@@ -50,10 +56,18 @@ bool run_emptied(struct pid1 *p);
 void run_overdue(struct pid1 *p);
 void run_stuck(struct pid1 *p);
 
+/* Nobody supervises any more. A fresh start that was left to a supervisor which has not heard of it
+ * is none then: on in place, as the policy allows. */
+void run_orphaned(struct pid1 *p);
+
 /* Stop and restart: signo 0 is the container's stop signal; after the grace everything is killed.
- * Restart: 0, or -ECANCELED while a stop is in force. */
+ * Restart: 0, or -ECANCELED while a stop is in force. by_policy: the run counts as failed, and
+ * whether another follows is the policy's to say. */
 void run_stop(struct pid1 *p, int signo, uint64_t grace_usec);
-int run_restart(struct pid1 *p, int signo, uint64_t grace_usec);
+int run_restart(struct pid1 *p, int signo, uint64_t grace_usec, bool by_policy);
+
+/* A grace that runs ends no earlier than in this time. */
+void run_extend(struct pid1 *p, uint64_t grace_usec);
 
 /* Desired = down, without a signal. */
 void run_want_down(struct pid1 *p);

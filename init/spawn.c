@@ -16,15 +16,17 @@
 #include "init/kept.h"
 #include "init/sys.h"
 #include "ipc/exec_search.h"
+#include "ipc/exec_view.h"
 #include "ipc/shared.h"
 
 struct child {
 	const struct plan *plan; /* the whole of it, mapped by the child itself */
-	const struct kept *kept;
+	const struct kept *kept; /* NULL: an exec is given nothing */
 	const int *stdio;
 	int result; /* write end of the pipe that says what failed */
 	bool moved; /* chdir succeeded */
 	char **argv, **envp;
+	const struct exec_view *exec; /* NULL: the service */
 };
 
 static int step_session(struct child *c)
@@ -38,7 +40,10 @@ static int step_tty(struct child *c)
 {
 	if (!(c->plan->flags & PLAN_TTY))
 		return 0;
-	return sys_result(ioctl(PLAN_FD_TTY_PEER, TIOCSCTTY, 0));
+	/* Without CAP_CHOWN it stays root's: the command has it open all the same. */
+	if (c->exec && fchown(c->stdio[0], c->plan->uid, (gid_t)-1) < 0 && errno != EPERM)
+		return -errno;
+	return sys_result(ioctl(c->stdio[0], TIOCSCTTY, 0));
 }
 
 static int step_stdio(struct child *c)
@@ -210,7 +215,8 @@ static char **point_to(char **at, const struct plan *plan, struct plan_range str
  * filter, which may forbid mmap. */
 static int step_strings(struct child *c)
 {
-	size_t n = (size_t)c->plan->argv.count + c->plan->envp.count + 2 + KEPT_VARIABLES;
+	size_t envs = c->exec ? exec_view_env_len(c->exec) : c->plan->envp.count + KEPT_VARIABLES;
+	size_t n = (size_t)c->plan->argv.count + envs + 2;
 	size_t size = n * sizeof(char *) + kept_env_size(c->kept, c->plan);
 	char **at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
@@ -218,6 +224,10 @@ static int step_strings(struct child *c)
 		return -errno;
 	c->argv = at;
 	c->envp = point_to(at, c->plan, c->plan->argv);
+	if (c->exec) {
+		exec_view_env(c->exec, c->envp);
+		return 0;
+	}
 	point_to(c->envp, c->plan, c->plan->envp);
 	kept_env(c->kept, c->plan, c->envp, (char *)(at + n));
 	return 0;
@@ -242,18 +252,23 @@ static const struct {
 	{SPAWN_SECCOMP, step_seccomp},
 };
 
-static struct spawn_failure child_run(struct child *c, size_t size)
+static struct spawn_failure take_steps(struct child *c)
 {
 	int r;
 
-	c->plan = mmap(NULL, size, PROT_READ, MAP_PRIVATE, PLAN_FD_PLAN, 0);
-	if (c->plan == MAP_FAILED)
-		return (struct spawn_failure){SPAWN_FORK, errno};
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
 		if ((r = steps[i].take(c)) < 0)
 			return (struct spawn_failure){steps[i].step, -r};
 	r = exec_search(c->argv, c->envp);
 	return (struct spawn_failure){SPAWN_EXEC, -r};
+}
+
+static struct spawn_failure child_run(struct child *c, size_t size)
+{
+	c->plan = mmap(NULL, size, PROT_READ, MAP_PRIVATE, PLAN_FD_PLAN, 0);
+	if (c->plan == MAP_FAILED)
+		return (struct spawn_failure){SPAWN_FORK, errno};
+	return take_steps(c);
 }
 
 int spawn_service(
@@ -280,6 +295,36 @@ int spawn_service(
 		return 0;
 	close(pipe[0]);
 	return ret->pid;
+}
+
+static struct exec_failure exec_run(struct child *c, size_t size, int exec_plan)
+{
+	struct exec_view v;
+	struct spawn_failure f = {
+		SPAWN_EXEC_PLAN, -exec_view_open(&v, PLAN_FD_PLAN, size, exec_plan)};
+
+	if (f.errnum == 0) {
+		c->plan = v.plan;
+		c->exec = &v;
+		f = take_steps(c);
+	}
+	return (struct exec_failure){f.step, f.errnum};
+}
+
+pid_t spawn_exec(const struct plan *plan, const int *fds, struct exec_slot *slot, int *pidfd)
+{
+	struct child c = {.stdio = fds + EXEC_FD_STDIO};
+	struct exec_failure failure;
+	pid_t pid = sys_fork(pidfd);
+
+	if (pid)
+		return pid;
+	failure = exec_run(&c, plan->size, fds[EXEC_FD_PLAN]);
+	slot->errnum = failure.errnum;
+	slot->step = (uint8_t)failure.step;
+	if (write(fds[EXEC_FD_RESULT], &failure, sizeof(failure)) < 0)
+		_exit(126);
+	_exit(failure.step == SPAWN_EXEC ? exec_failure_code(-failure.errnum) : 126);
 }
 
 pid_t spawn_helper(int (*f)(const struct plan *plan), const struct plan *plan)

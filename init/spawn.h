@@ -8,6 +8,7 @@
 
 #include "ipc/plan.h"
 
+struct exec_slot;
 struct kept;
 
 struct spawn_failure {
@@ -25,6 +26,11 @@ struct spawned {
  * left behind. */
 int spawn_service(
 	const struct plan *plan, const struct kept *kept, const int stdio[3], struct spawned *ret);
+
+/* A command beside the service, with descriptors as enum exec_fd of ipc/exec_plan.h has them, and
+ * within what the plan allows. Why it never became the command the child itself writes into slot,
+ * which is in shared memory. Its pid, or -errno. */
+pid_t spawn_exec(const struct plan *plan, const int *fds, struct exec_slot *slot, int *pidfd);
 
 /* Runs f in a forked child whose exit status is f's result. Its pid or -errno. */
 pid_t spawn_helper(int (*f)(const struct plan *plan), const struct plan *plan);

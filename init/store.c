@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "ipc/let_go.h"
+
 struct store_slot *store_find(struct store *s, uint32_t kind, uint64_t key)
 {
 	for (unsigned i = STORE_MAX; i-- > 0;) /* from the end: see struct keeper */
@@ -13,7 +15,10 @@ struct store_slot *store_find(struct store *s, uint32_t kind, uint64_t key)
 
 static void slot_free(struct store *s, struct store_slot *slot)
 {
-	close(slot->fd);
+	if (slot->name.kind == HELD_STORED || slot->name.kind == HELD_NOTIFY)
+		let_go(&slot->fd, 1); /* what the service made of it may hold up nobody here */
+	else
+		close(slot->fd);
 	s->conns -= slot->name.kind == HELD_CONN;
 	slot->name = (struct held){0};
 	slot->fd = -1;
@@ -49,6 +54,11 @@ void store_drop(struct store *s, struct held name)
 
 	if (slot)
 		slot_free(s, slot);
+}
+
+bool store_takes(const struct store *s, enum container_socket from)
+{
+	return s->conns < STORE_CONNS_MAX - (from == SOCKET_OBSERVE ? STORE_CONNS_KEPT : 0);
 }
 
 void store_untell(struct store *s)

@@ -6,8 +6,10 @@
 
 #include "ipc/verbs.h"
 
-#define STORE_CONNS_MAX 128 /* clients of one container at a time; more wait in the backlog */
-#define STORE_MAX	(STORE_CONNS_MAX + 24 + PLAN_PASSED_MAX)
+#define STORE_CONNS_MAX	 128 /* clients of one container at a time; more wait in the backlog */
+#define STORE_CONNS_KEPT 8   /* of those, for the sockets that are root's alone */
+#define STORE_EXEC_MAX	 48  /* three for each exec that has input or output */
+#define STORE_MAX	 (STORE_CONNS_MAX + 48 + PLAN_PASSED_MAX + STORE_EXEC_MAX)
 
 struct store_slot {
 	struct held name;      /* name.kind == 0: free */
@@ -25,4 +27,7 @@ struct store {
 int store_put(struct store *s, struct held name, int fd, bool told);
 void store_drop(struct store *s, struct held name);
 struct store_slot *store_find(struct store *s, uint32_t kind, uint64_t key);
+/* There is room for a connection of this socket: whom an operator lets in to look can't keep out
+ * the operator. */
+bool store_takes(const struct store *s, enum container_socket from);
 void store_untell(struct store *s); /* a new shim knows nothing */

@@ -3,6 +3,9 @@
 #include <errno.h>
 #include <stdbool.h>
 
+#include "init/behind.h"
+#include "init/door.h"
+#include "init/execs.h"
 #include "init/kept.h"
 #include "init/pid1.h"
 #include "init/relay.h"
@@ -10,6 +13,7 @@
 #include "init/ring.h"
 #include "init/sys.h"
 #include "ipc/channel.h"
+#include "ipc/exec_plan.h"
 #include "ipc/verbs.h"
 
 /* The body has the size that the table says; alignment is the packet's. */
@@ -18,8 +22,13 @@ union request {
 	struct stop_req stop;
 	struct u32_req u32;
 	struct u64_req u64;
+	struct ack_req ack;
 	struct store_req store;
+	struct policy_conf policy;
+	struct held held;
 };
+
+struct packet verb_packet BEHIND; /* 8 KiB: not on PID 1's stack, and only its head is touched */
 
 static int on_start(struct pid1 *p, const union request *q)
 {
@@ -60,15 +69,22 @@ static int on_stop(struct pid1 *p, const union request *q)
 {
 	if (q->stop.signo > SIGNALS)
 		return -EINVAL;
-	run_stop(p, (int)q->stop.signo, grace(p, &q->stop));
+	if (q->stop.has_grace & STOP_EXTEND)
+		run_extend(p, q->stop.grace_usec);
+	else
+		run_stop(p, (int)q->stop.signo, grace(p, &q->stop));
 	return 0;
 }
 
 static int on_restart(struct pid1 *p, const union request *q)
 {
+	bool by_policy = q->stop.has_grace & STOP_BY_POLICY;
+
 	if (q->stop.signo > SIGNALS)
 		return -EINVAL;
-	return run_restart(p, (int)q->stop.signo, grace(p, &q->stop));
+	if (by_policy && (q->stop.has_grace ^ STOP_RUN(p->shared->run)) & STOP_RUN(~0u))
+		return -ECANCELED;
+	return run_restart(p, (int)q->stop.signo, grace(p, &q->stop), by_policy);
 }
 
 static int on_hold(struct pid1 *p, const union request *q)
@@ -83,7 +99,10 @@ static int on_hold(struct pid1 *p, const union request *q)
 
 static int on_ack(struct pid1 *p, const union request *q)
 {
-	ring_ack(p->shared, q->u64.value);
+	uint32_t count = verb_packet.h.len >= sizeof(q->ack) ? q->ack.count : 0;
+
+	if (ring_ack(p->shared, PLAN_FD_SHARED, q->ack.value, count))
+		report_record(p);
 	return 0;
 }
 
@@ -117,6 +136,45 @@ static int on_store(struct pid1 *p, const union request *q, int fd)
 	return fd < 0 ? -EBADMSG : kept_put(&p->kept, q->store.key, fd, q->store.name);
 }
 
+/* The next decision is taken by it; a delay that runs already is left as it is. */
+static int on_policy(struct pid1 *p, const union request *q)
+{
+	p->plan.policy = q->policy;
+	return 0;
+}
+
+/* Takes over fd. */
+static int on_keep(struct pid1 *p, const union request *q, int fd)
+{
+	if (fd >= 0)
+		door_keep(&p->door, &q->held, fd);
+	return 0;
+}
+
+static int on_unkeep(struct pid1 *p, const union request *q)
+{
+	door_unkeep(&p->door, &q->held);
+	return 0;
+}
+
+static int on_hand(struct pid1 *p, const union request *q)
+{
+	struct held name;
+	int fd = door_nth(p, q->u32.value, &name);
+
+	if (fd < 0)
+		report_reply(p, 0, -ENOENT, NULL);
+	else
+		report_handed(p, &name, fd);
+	return 0;
+}
+
+static int on_spooled(struct pid1 *p, const union request *q)
+{
+	spool_reset(p);
+	return 0;
+}
+
 static const struct {
 	uint16_t verb;
 	uint16_t size;
@@ -135,6 +193,11 @@ static const struct {
 	{INIT_READY, 0, false, on_ready, NULL},
 	{INIT_STORE, sizeof(struct store_req), true, NULL, on_store},
 	{INIT_UNSTORE, sizeof(struct u64_req), true, on_unstore, NULL},
+	{INIT_POLICY, sizeof(struct policy_conf), true, on_policy, NULL},
+	{INIT_KEEP, sizeof(struct held), false, NULL, on_keep},
+	{INIT_UNKEEP, sizeof(struct held), false, on_unkeep, NULL},
+	{INIT_HAND, sizeof(struct u32_req), false, on_hand, NULL},
+	{INIT_SPOOLED, 0, false, on_spooled, NULL},
 };
 
 /* What was done for this request before; NULL: nothing. */
@@ -170,6 +233,8 @@ static const char *explain(int err)
 		return "the service was started before";
 	case -ENOSPC:
 		return "too many descriptors are stored";
+	case -EUSERS:
+		return "too many execs are under way";
 	case -EPERM:
 		return "not in a pid namespace of its own: a signal to all could hit others";
 	default:
@@ -184,8 +249,23 @@ static int handle(struct pid1 *p, size_t i, struct packet *q)
 	return table[i].handle_fd(p, (const void *)q->body, packet_take_fd(q, 0));
 }
 
+/* It has more descriptors than one, an answer of its own, and remembers by itself what was begun.
+ */
+static void take_exec(struct pid1 *p, struct packet *q)
+{
+	int r = q->h.len >= sizeof(struct u64_req) && q->h.nfds == EXEC_FDS ? execs_start(p, q)
+									    : -EBADMSG;
+
+	if (r < 0)
+		report_reply(p, q->h.tag, r, explain(r));
+}
+
 static void take(struct pid1 *p, struct packet *q)
 {
+	if (q->h.verb == INIT_EXEC) {
+		take_exec(p, q);
+		return;
+	}
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		const struct once *before = done_before(p, q->h.tag);
 		int r = -EBADMSG;
@@ -207,18 +287,18 @@ static void take(struct pid1 *p, struct packet *q)
 
 void verb_turn(struct pid1 *p)
 {
-	static struct packet
-		q; /* 8 KiB: not on PID 1's stack, and only its first page is touched */
 	int r;
 
-	while ((r = channel_recv(PLAN_FD_CHANNEL, &q, 1)) == 1 || r == -EBADMSG) {
+	while ((r = channel_recv(PLAN_FD_CHANNEL, &verb_packet, 1)) == 1 || r == -EBADMSG) {
 		if (r == 1)
-			take(p, &q);
-		packet_finish(&q);
+			take(p, &verb_packet);
+		packet_finish(&verb_packet);
 	}
 	if (r == -EAGAIN)
 		return;
 	/* All supervisors are gone. With a run begun PID 1 goes on alone, for ever if need be. */
 	p->connected = false;
 	p->quit = !p->begun;
+	spool_begin(p);
+	run_orphaned(p);
 }

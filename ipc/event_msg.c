@@ -4,6 +4,9 @@
 #include <string.h>
 
 #include "ipc/base/mem.h"
+#include "ipc/exec_plan.h"
+#include "ipc/exit_text.h"
+#include "ipc/health.h"
 #include "ipc/msg.h"
 
 #define KIB 1024u
@@ -47,6 +50,11 @@ void event_exit(Holdfast__V1__Exit *ret, const struct exit_info *x)
 	ret->exit_sequence = x->seq;
 }
 
+static char *unconst(const char *text)
+{
+	return (char *)(uintptr_t)text; /* packing does not write to it */
+}
+
 static void exit_detail(struct event_msg *e, const struct record *r)
 {
 	struct exit_info x;
@@ -85,31 +93,17 @@ static void launch_failed_detail(struct event_msg *e, const struct record *r)
 	e->event.launch_failed = &e->detail.launch_failed;
 }
 
-static const char *asked_by(uint32_t verb)
-{
-	switch (verb) {
-	case CLIENT_STOP:
-		return "stop";
-	case CLIENT_RESTART:
-		return "restart";
-	case CLIENT_SIGNAL:
-		return "kill";
-	case CLIENT_REMOVE:
-		return "remove";
-	default:
-		return "";
-	}
-}
-
 static void stop_detail(struct event_msg *e, const struct record *r)
 {
+	const char *by;
 	struct rec_stop b;
 
 	body(&b, sizeof(b), r);
 	holdfast__v1__stop_asked__init(&e->detail.stop);
 	e->detail.stop.signal = b.signo;
 	e->detail.stop.grace_usec = b.grace_usec;
-	snprintf(e->text, sizeof(e->text), "%s", asked_by(b.what));
+	by = exit_asked_by(b.what);
+	snprintf(e->text, sizeof(e->text), "%s", by ? by : "");
 	e->detail.stop.by = e->text;
 	e->event.detail_case = HOLDFAST__V1__EVENT__DETAIL_STOP;
 	e->event.stop = &e->detail.stop;
@@ -124,6 +118,7 @@ static void supervisor_detail(struct event_msg *e, const struct record *r)
 	e->detail.supervisor.shim_pid = b.shim_pid;
 	e->detail.supervisor.keeper_pid = b.keeper_pid;
 	e->detail.supervisor.revivals = b.revivals;
+	e->detail.supervisor.adopted = b.adopted;
 	e->event.detail_case = HOLDFAST__V1__EVENT__DETAIL_SUPERVISOR;
 	e->event.supervisor = &e->detail.supervisor;
 }
@@ -165,6 +160,113 @@ static void waiting_detail(struct event_msg *e, const struct record *r)
 	e->event.waiting = &e->detail.waiting;
 }
 
+static void exec_started_detail(struct event_msg *e, const struct record *r)
+{
+	struct rec_exec b;
+
+	body(&b, sizeof(b), r);
+	b.command[sizeof(b.command) - 1] = '\0';
+	msg_text(e->text, sizeof(e->text), b.command);
+	holdfast__v1__exec_started__init(&e->detail.exec_started);
+	e->detail.exec_started.id = b.id;
+	e->detail.exec_started.pid = b.pid;
+	e->detail.exec_started.command = e->text;
+	e->detail.exec_started.terminal = b.flags & EXEC_TTY;
+	e->event.detail_case = HOLDFAST__V1__EVENT__DETAIL_EXEC_STARTED;
+	e->event.exec_started = &e->detail.exec_started;
+}
+
+static void exec_exited_detail(struct event_msg *e, const struct record *r)
+{
+	struct rec_exec_exit b;
+
+	body(&b, sizeof(b), r);
+	event_exit(&e->detail.exec_exit, &b.exit);
+	holdfast__v1__exec_exited__init(&e->detail.exec_exited);
+	e->detail.exec_exited.id = b.id;
+	e->detail.exec_exited.exit = &e->detail.exec_exit;
+	e->event.detail_case = HOLDFAST__V1__EVENT__DETAIL_EXEC_EXITED;
+	e->event.exec_exited = &e->detail.exec_exited;
+}
+
+const char *health_source_name(uint32_t source, uint32_t kind)
+{
+	switch (source) {
+	case HEALTH_BY_WATCHDOG:
+		return "watchdog";
+	case HEALTH_BY_START:
+		return "start-timeout";
+	case HEALTH_BY_PROBE:
+		return probe_kind_name(kind);
+	case HEALTH_BY_SERVICE:
+		return "service";
+	default: /* of a later release */
+		return "";
+	}
+}
+
+static void health_detail(struct event_msg *e, const struct record *r)
+{
+	Holdfast__V1__HealthChange *m = &e->detail.health;
+	struct rec_health b;
+
+	body(&b, sizeof(b), r);
+	b.text[sizeof(b.text) - 1] = '\0';
+	msg_text(e->text, sizeof(e->text), b.text);
+	holdfast__v1__health_change__init(m);
+	m->source = unconst(health_source_name(b.source, b.kind));
+	m->standing = unconst(b.source == HEALTH_BY_SERVICE ? service_said_name(b.standing)
+							    : probe_standing_name(b.standing));
+	m->count = b.count;
+	m->text = e->text;
+	m->signal = b.signo;
+	m->grace_usec = b.grace_usec;
+	e->event.detail_case = HOLDFAST__V1__EVENT__DETAIL_HEALTH;
+	e->event.health = m;
+}
+
+/* The name of a signal is the monitor's to know: its sentence begins with it. */
+static void signal_of(char *ret, size_t size, const char *why)
+{
+	snprintf(ret, size, "%.*s", (int)strcspn(why, " "), why);
+}
+
+static void rule_detail(struct event_msg *e, const struct record *r)
+{
+	Holdfast__V1__RuleAct *m = &e->detail.rule;
+	struct rec_rule b;
+
+	body(&b, sizeof(b), r);
+	b.rule[sizeof(b.rule) - 1] = b.why[sizeof(b.why) - 1] = b.what[sizeof(b.what) - 1] = '\0';
+	holdfast__v1__rule_act__init(m);
+	msg_text(e->rule[0], sizeof(e->rule[0]), b.rule);
+	msg_text(e->rule[1], sizeof(e->rule[1]), b.why);
+	signal_of(e->rule[2], sizeof(e->rule[2]), e->rule[1]);
+	msg_text(e->rule[3], sizeof(e->rule[3]), b.what);
+	m->rule = e->rule[0];
+	m->why = e->rule[1];
+	m->signal = e->rule[2];
+	m->action = e->rule[3];
+	m->value = b.value;
+	m->threshold = b.threshold;
+	m->error_number = -b.err;
+	e->event.detail_case = HOLDFAST__V1__EVENT__DETAIL_RULE;
+	e->event.rule = m;
+}
+
+/* Behind the action's name and ": " stands what came of it. */
+static void rule_done_detail(struct event_msg *e, const struct record *r)
+{
+	char *result;
+
+	rule_detail(e, r);
+	result = strstr(e->rule[3], ": ");
+	if (!result)
+		return;
+	*result = '\0';
+	e->detail.rule.result = result + 2;
+}
+
 static const struct {
 	Holdfast__V1__EventType type;
 	void (*detail)(struct event_msg *e, const struct record *r);
@@ -185,6 +287,20 @@ static const struct {
 	[RECORD_WARNING] = {HOLDFAST__V1__EVENT_TYPE__EVENT_WARNING, warning_detail},
 	[RECORD_DOWN] = {HOLDFAST__V1__EVENT_TYPE__EVENT_DOWN, exit_detail},
 	[RECORD_WAITING] = {HOLDFAST__V1__EVENT_TYPE__EVENT_WAITING, waiting_detail},
+	[RECORD_READY] = {HOLDFAST__V1__EVENT_TYPE__EVENT_READY, NULL},
+	[RECORD_OPENED] = {HOLDFAST__V1__EVENT_TYPE__EVENT_OPENED, NULL},
+	[RECORD_GAP] = {HOLDFAST__V1__EVENT_TYPE__EVENT_GAP, NULL}, /* how many: event_gap() */
+	[RECORD_PAUSED] = {HOLDFAST__V1__EVENT_TYPE__EVENT_PAUSED, NULL},
+	[RECORD_RESUMED] = {HOLDFAST__V1__EVENT_TYPE__EVENT_RESUMED, NULL},
+	[RECORD_UPDATED] = {HOLDFAST__V1__EVENT_TYPE__EVENT_UPDATED, warning_detail},
+	[RECORD_EXEC_STARTED] = {HOLDFAST__V1__EVENT_TYPE__EVENT_EXEC_STARTED, exec_started_detail},
+	[RECORD_EXEC_EXITED] = {HOLDFAST__V1__EVENT_TYPE__EVENT_EXEC_EXITED, exec_exited_detail},
+	[RECORD_RULE_FIRED] = {HOLDFAST__V1__EVENT_TYPE__EVENT_RULE_FIRED, rule_detail},
+	[RECORD_RULE_ACTION] = {HOLDFAST__V1__EVENT_TYPE__EVENT_RULE_ACTION, rule_detail},
+	[RECORD_RULE_DONE] = {HOLDFAST__V1__EVENT_TYPE__EVENT_RULE_DONE, rule_done_detail},
+	[RECORD_RULE_CLEARED] = {HOLDFAST__V1__EVENT_TYPE__EVENT_RULE_CLEARED, rule_detail},
+	[RECORD_HEALTH] = {HOLDFAST__V1__EVENT_TYPE__EVENT_HEALTH, health_detail},
+	[RECORD_UNHEALTHY] = {HOLDFAST__V1__EVENT_TYPE__EVENT_UNHEALTHY, health_detail},
 };
 
 void event_from_record(struct event_msg *e, const struct record *r)

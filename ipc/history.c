@@ -1,17 +1,9 @@
 #include "ipc/history.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "ipc/base/fault.h"
-#include "ipc/base/fd.h"
 #include "ipc/base/mem.h"
-
-#define JOURNAL_READ_MAX (16u << 20)
+#include "ipc/journal_reader.h"
 
 #define SIGNALLED_BASE 128
 
@@ -44,6 +36,8 @@ static void on_launch_intent(struct history *h, const struct record *r)
 	memcpy(h->cgroup, b.cgroup, sizeof(h->cgroup));
 	h->cgroup_kept = b.cgroup_kept;
 	h->state = LIFE_LAUNCHING;
+	h->paused = false; /* a new group moves */
+	h->rules_on = 0;
 	h->pid = h->init_pid = 0;
 }
 
@@ -77,10 +71,18 @@ static void on_started(struct history *h, const struct record *r)
 	h->state = h->stopping ? LIFE_STOPPING : LIFE_RUNNING;
 }
 
+static void journalled(struct history *h, const struct exit_info *e)
+{
+	if (e->seq <= h->exit_seq)
+		return;
+	h->exit_seq = e->seq;
+	h->exit_count = e->count;
+}
+
 static void on_exited(struct history *h, const struct record *r)
 {
 	body_into(r, &h->last);
-	h->exit_seq = h->last.seq > h->exit_seq ? h->last.seq : h->exit_seq;
+	journalled(h, &h->last);
 	h->restarts = h->last.restarts;
 	h->run = r->run;
 	h->pid = 0;
@@ -93,7 +95,19 @@ static void on_other_exit(struct history *h, const struct record *r)
 	struct exit_info e;
 
 	body_into(r, &e);
-	h->exit_seq = e.seq > h->exit_seq ? e.seq : h->exit_seq;
+	journalled(h, &e);
+}
+
+/* What it says of an end is that of the newest of those exits, unless nobody knows. */
+static void on_exit_gap(struct history *h, const struct record *r)
+{
+	struct exit_info e;
+
+	body_into(r, &e);
+	if (e.flags & EXIT_UNKNOWN)
+		journalled(h, &e);
+	else
+		on_exited(h, r);
 }
 
 static void on_stop_intent(struct history *h, const struct record *r)
@@ -101,7 +115,11 @@ static void on_stop_intent(struct history *h, const struct record *r)
 	struct rec_stop b;
 
 	body_into(r, &b);
+	h->asked = (struct asked){.what = b.what, .run = r->run};
 	if (b.what == CLIENT_RESTART && h->stopping)
+		return;
+	h->removing |= b.what == CLIENT_REMOVE;
+	if (h->state == LIFE_DOWN)
 		return;
 	h->stop = (struct stop_req){.signo = b.signo, .has_grace = 1, .grace_usec = b.grace_usec};
 	h->restarting = b.what == CLIENT_RESTART;
@@ -125,7 +143,8 @@ static void on_down(struct history *h, const struct record *r)
 	body_into(r, &h->last);
 	h->pid = h->init_pid = 0;
 	h->cgroup[0] = '\0';
-	h->stopping = h->restarting = false;
+	h->stopping = h->restarting = h->paused = false;
+	h->rules_on = 0;
 	h->state = LIFE_DOWN;
 }
 
@@ -134,9 +153,25 @@ static void on_opened(struct history *h, const struct record *r)
 {
 	h->pid = h->init_pid = 0;
 	h->cgroup[0] = '\0';
-	h->stopping = h->restarting = h->up_once = false;
+	h->stopping = h->restarting = h->up_once = h->removing = h->paused = false;
 	h->opened = true;
 	h->state = LIFE_NEW;
+}
+
+static void on_paused(struct history *h, const struct record *r)
+{
+	h->paused = true;
+}
+
+static void on_resumed(struct history *h, const struct record *r)
+{
+	h->paused = false;
+}
+
+/* A byte that is neither 0 nor 1 is no bool, and reading it as one is undefined. */
+static bool truth(const bool *b)
+{
+	return *(const volatile unsigned char *)b != 0;
 }
 
 /* The seq that follows is the snapshot's own; strings are only trusted up to their arrays' ends. */
@@ -148,14 +183,57 @@ static void on_snapshot(struct history *h, const struct record *r)
 	if (r->body_len < offsetof(struct history, ready_run) || (unsigned)was.state >= LIFE_STATES)
 		return;
 	*h = was;
+	h->stopping = truth(&was.stopping);
+	h->opened = truth(&was.opened);
+	h->up_once = truth(&was.up_once);
+	h->restarting = truth(&was.restarting);
+	h->removing = truth(&was.removing);
+	h->paused = truth(&was.paused);
 	h->seq = r->seq;
 	h->cgroup[sizeof(h->cgroup) - 1] = '\0';
 	h->boot_id[BOOT_ID_LEN] = '\0';
+	h->rule_end.rule[sizeof(h->rule_end.rule) - 1] = '\0';
+	h->rule_end.why[sizeof(h->rule_end.why) - 1] = '\0';
+	h->unhealthy.text[sizeof(h->unhealthy.text) - 1] = '\0';
 }
 
 static void on_ready(struct history *h, const struct record *r)
 {
 	h->ready_run = r->run;
+}
+
+static void on_unhealthy(struct history *h, const struct record *r)
+{
+	struct rec_health b;
+
+	body_into(r, &b);
+	b.text[sizeof(b.text) - 1] = '\0';
+	h->unhealthy = (struct unhealthy){
+		.run = r->run,
+		.source = b.source,
+		.kind = b.kind,
+		.signo = b.signo,
+		.grace_usec = b.grace_usec,
+	};
+	memcpy(h->unhealthy.text, b.text, sizeof(h->unhealthy.text));
+}
+
+static void on_rule(struct history *h, const struct record *r)
+{
+	struct rec_rule b;
+
+	body_into(r, &b);
+	if (b.act < h->rule_act)
+		return;
+	h->rule_act = b.act;
+	h->rule_noted = r->type;
+	h->rules_on += r->type == RECORD_RULE_FIRED;
+	h->rules_on -= r->type == RECORD_RULE_CLEARED && h->rules_on;
+	if (r->type != RECORD_RULE_ACTION || !b.ends)
+		return;
+	h->rule_end = (struct rule_end){.run = r->run, .action = b.action};
+	memcpy(h->rule_end.rule, b.rule, sizeof(b.rule) - 1);
+	memcpy(h->rule_end.why, b.why, sizeof(b.why) - 1);
 }
 
 static void on_note(struct history *h, const struct record *r)
@@ -170,7 +248,7 @@ static void (*const handlers[])(struct history *h, const struct record *r) = {
 	[RECORD_STARTED] = on_started,
 	[RECORD_EXITED] = on_exited,
 	[RECORD_OOM] = on_other_exit,
-	[RECORD_EXIT_GAP] = on_other_exit,
+	[RECORD_EXIT_GAP] = on_exit_gap,
 	[RECORD_STOP_INTENT] = on_stop_intent,
 	[RECORD_SHIM] = on_shim,
 	[RECORD_KEEPER] = on_note,
@@ -181,6 +259,18 @@ static void (*const handlers[])(struct history *h, const struct record *r) = {
 	[RECORD_SNAPSHOT] = on_snapshot,
 	[RECORD_OPENED] = on_opened,
 	[RECORD_READY] = on_ready,
+	[RECORD_GAP] = on_note,
+	[RECORD_PAUSED] = on_paused,
+	[RECORD_RESUMED] = on_resumed,
+	[RECORD_UPDATED] = on_note,
+	[RECORD_EXEC_STARTED] = on_note,
+	[RECORD_EXEC_EXITED] = on_other_exit,
+	[RECORD_RULE_FIRED] = on_rule,
+	[RECORD_RULE_ACTION] = on_rule,
+	[RECORD_RULE_DONE] = on_rule,
+	[RECORD_RULE_CLEARED] = on_rule,
+	[RECORD_HEALTH] = on_note,
+	[RECORD_UNHEALTHY] = on_unhealthy,
 };
 
 void history_apply(struct history *h, const struct record *r)
@@ -190,66 +280,27 @@ void history_apply(struct history *h, const struct record *r)
 		handlers[r->type](h, r); /* a type of a later release is skipped */
 }
 
-static int journal_load(int state_dirfd, char **data, size_t *len)
-{
-	auto_fd fd = openat(state_dirfd, "journal", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	auto_free char *buf = NULL;
-	off_t size;
-	ssize_t n;
-
-	if (fd < 0)
-		return errno == ENOENT ? fault_plain(-ENOENT, "no journal")
-				       : fault(-errno, "open journal");
-	size = lseek(fd, 0, SEEK_END);
-	if (size < 0 || size > (off_t)JOURNAL_READ_MAX)
-		return fault_plain(-EFBIG, "journal: larger than %u bytes", JOURNAL_READ_MAX);
-	buf = malloc((size_t)size + 1); /* malloc's alignment is what records want */
-	if (!buf)
-		return fault(-ENOMEM, "read journal");
-	n = pread(fd, buf, (size_t)size, 0);
-	if (n < 0)
-		return fault(-errno, "read journal");
-	*data = take(buf);
-	*len = (size_t)n;
-	return 0;
-}
-
-static int head_check(const struct journal_head *head, size_t len)
-{
-	if (len < sizeof(*head) || head->magic != JOURNAL_MAGIC || head->size < sizeof(*head) ||
-		head->size > len || head->size % 8)
-		return fault_plain(-EBADMSG, "journal: its head is damaged");
-	if (head->version != JOURNAL_VERSION)
-		return fault_plain(-EPROTO, "journal: version %u is not known here", head->version);
-	return 0;
-}
-
 int history_read(int state_dirfd, struct history *ret, uint64_t *end)
 {
-	auto_free char *data = NULL;
-	const struct journal_head *head;
-	size_t len, at, n;
-	uint64_t seq;
+	struct journal_reader reader;
+	const struct record *record;
+	uint64_t missed;
 	int r;
 
 	history_init(ret);
-	r = journal_load(state_dirfd, &data, &len);
+	r = journal_reader_open(&reader, state_dirfd, 0);
 	if (r < 0)
 		return r;
-	head = (const void *)data;
-	r = head_check(head, len);
-	if (r < 0)
-		return r;
-	memcpy(ret->boot_id, head->boot_id, BOOT_ID_LEN);
-	for (at = head->size, seq = head->seq_first;; at += n, seq++) {
-		n = record_check(data + at, len - at, seq);
-		if (n == 0)
-			break;
-		history_apply(ret, (const void *)(data + at));
-	}
+	memcpy(ret->boot_id, reader.head.boot_id, BOOT_ID_LEN);
+	while ((r = journal_reader_next(&reader, &record, &missed)) > 0)
+		if (r == JOURNAL_RECORD)
+			history_apply(ret, record);
+		else
+			ret->seq = reader.seq; /* the numbers in a gap are taken */
 	if (end)
-		*end = at;
-	return 0;
+		*end = reader.at;
+	journal_reader_finish(&reader);
+	return r;
 }
 
 const char *life_name(enum life_state s)

@@ -19,6 +19,30 @@ enum life_state {
 	LIFE_STATES,
 };
 
+/* The newest request to end a run. */
+struct asked {
+	uint32_t what; /* verb id: CLIENT_STOP, CLIENT_RESTART, CLIENT_SIGNAL, CLIENT_REMOVE */
+	uint32_t run;  /* which run it was for */
+};
+
+/* The newest run that was ended for its health, and for what. */
+struct unhealthy {
+	uint32_t run;	 /* 0: none */
+	uint32_t source; /* enum health_source */
+	uint32_t kind;	 /* enum probe_kind */
+	uint32_t signo;
+	uint64_t grace_usec;
+	char text[HEALTH_TEXT];
+};
+
+/* What a rule did last to end a run. */
+struct rule_end {
+	uint32_t run; /* 0: none did */
+	uint32_t action;
+	char rule[32];
+	char why[96];
+};
+
 struct history {
 	enum life_state state;
 	uint64_t seq; /* newest record */
@@ -41,6 +65,15 @@ struct history {
 	bool restarting; /* the restart verb ends this run; another follows whatever the policy says
 			  */
 	uint32_t ready_run; /* the newest run that said it was ready */
+	struct asked asked;
+	bool paused;	     /* everything in it stands still */
+	bool removing;	     /* everything goes once it is down */
+	uint64_t rule_act;   /* newest act of a rule that is written down */
+	uint32_t rule_noted; /* which record of it: enum record_type */
+	struct rule_end rule_end;
+	uint32_t rules_on; /* how many rules have fired and are not over */
+	struct unhealthy unhealthy;
+	uint32_t exit_count; /* exits in that of exit_seq, when it was read; 0: not known */
 };
 
 void history_init(struct history *h);

@@ -24,12 +24,16 @@ enum plan_fd {
 	PLAN_FD_MEM,  /* counter files, read-only: memory.events (v2) or memory.oom_control (v1) */
 	PLAN_FD_CPU,  /* cpu.stat */
 	PLAN_FD_PIDS, /* pids.events */
-	PLAN_FD_PRESSURE,  /* memory.pressure */
-	PLAN_FD_OOM_EVENT, /* v1: eventfd registered on memory.oom_control; v2: absent, poll
-			      PLAN_FD_MEM */
-	PLAN_FD_PROC,	   /* O_PATH of the container's /proc as launch mounted it (clean check) */
-	PLAN_FD_LIMIT,	   /* first number that is not ours */
+	PLAN_FD_PRESSURE,   /* memory.pressure */
+	PLAN_FD_OOM_EVENT,  /* v1: eventfd registered on memory.oom_control; v2: absent, poll
+			       PLAN_FD_MEM */
+	PLAN_FD_PROC,	    /* O_PATH of the container's /proc as launch mounted it (clean check) */
+	PLAN_FD_OOM_AROUND, /* v1: eventfd on memory.oom_control of the group above */
+	PLAN_FD_DOOR,	    /* `init.sock`, bound and not listening: where who adopts comes in */
+	PLAN_FD_LIMIT,	    /* first number that is not ours */
 };
+
+#define DOOR_NAME "init.sock" /* in the state directory */
 
 /* From here on what the service itself is given: listeners, then stored descriptors, as many as
  * plan.passed says, in its order. Far up, so that the service's numbers (3, 4, ...) and ours never
@@ -104,18 +108,25 @@ struct plan {
 	struct plan_range passed_key; /* uint64_t: 0 for a listener, else HELD_STORED's key */
 };
 
-/* The range's first byte, or NULL when it does not lie inside the plan or does not hold count
- * elements of elem bytes (elem 1 and strings: len bytes that end in NUL, count of them). */
-static inline const void *plan_range(const struct plan *p, struct plan_range r, uint32_t elem)
+/* The range's first byte, or NULL when it does not lie between the head and the end of the size
+ * bytes at p, or does not hold count elements of elem bytes (elem 1 and strings: len bytes that end
+ * in NUL, count of them). */
+static inline const void *plan_range_in(
+	const void *p, uint32_t head, uint32_t size, struct plan_range r, uint32_t elem)
 {
 	const char *base = (const char *)p + r.off;
 	uint32_t nuls = 0;
 
-	if (r.off < sizeof(*p) || r.off > p->size || r.len > p->size - r.off)
+	if (r.off < head || r.off > size || r.len > size - r.off)
 		return 0;
 	if (elem != 1)
 		return (uint64_t)r.count * elem == r.len && r.off % 8 == 0 ? base : 0;
 	for (uint32_t i = 0; i < r.len; i++)
 		nuls += base[i] == '\0';
 	return nuls == r.count && (r.len == 0 || base[r.len - 1] == '\0') ? base : 0;
+}
+
+static inline const void *plan_range(const struct plan *p, struct plan_range r, uint32_t elem)
+{
+	return plan_range_in(p, sizeof(*p), p->size, r, elem);
 }

@@ -8,6 +8,8 @@
 #include <stdint.h>
 
 #define POLICY_BUDGET_MAX 256 /* largest N of "N restarts in T" */
+/* That of on-failure:N: N restarts, whenever they happen. It outlives the host. */
+#define POLICY_RETRIES_WINDOW (366ULL * 24 * 3600 * 1000000)
 
 enum restart_kind {
 	RESTART_NO,
@@ -59,6 +61,8 @@ struct policy_state {
 	uint32_t times_next; /* where the next one goes */
 	uint64_t times[POLICY_BUDGET_MAX]; /* monotonic usec of the newest restarts */
 };
+
+#define POLICY_FAILED 256u /* a code that no process has and that is never a success */
 
 struct policy_exit {
 	uint32_t code;	   /* exit code if signal == 0 */

@@ -1,6 +1,9 @@
 #include "ipc/record.h"
 
 #include <string.h>
+#ifdef __x86_64__
+#include <sys/platform/x86.h>
+#endif
 
 static const char *const names[] = {
 	[RECORD_CREATED] = "created",
@@ -21,19 +24,54 @@ static const char *const names[] = {
 	[RECORD_SNAPSHOT] = "snapshot",
 	[RECORD_OPENED] = "opened",
 	[RECORD_READY] = "ready",
+	[RECORD_GAP] = "gap",
+	[RECORD_PAUSED] = "paused",
+	[RECORD_RESUMED] = "resumed",
+	[RECORD_UPDATED] = "updated",
+	[RECORD_EXEC_STARTED] = "exec-started",
+	[RECORD_HEALTH] = "health",
+	[RECORD_UNHEALTHY] = "unhealthy",
+	[RECORD_EXEC_EXITED] = "exec-exited",
+	[RECORD_RULE_FIRED] = "rule-fired",
+	[RECORD_RULE_ACTION] = "rule-action",
+	[RECORD_RULE_DONE] = "rule-done",
+	[RECORD_RULE_CLEARED] = "rule-cleared",
 };
 
-/* CRC-32C, bit by bit: records are few and small, a table would cost the shim a page. */
-static uint32_t crc32c(const unsigned char *p, size_t n)
+/* CRC-32C. Bit by bit where the processor has no instruction for it: a table would cost the shim a
+ * page. */
+static uint32_t crc32c_bits(uint32_t crc, const unsigned char *p, size_t n)
 {
-	uint32_t crc = ~0u;
-
 	while (n--) {
 		crc ^= *p++;
 		for (int bit = 0; bit < 8; bit++)
 			crc = crc >> 1 ^ (0x82f63b78u & -(crc & 1));
 	}
-	return ~crc;
+	return crc;
+}
+
+#ifdef __x86_64__
+__attribute__((target("sse4.2"))) static uint32_t crc32c_words(
+	uint32_t crc, const unsigned char *p, size_t n)
+{
+	uint64_t word;
+
+	for (; n >= sizeof(word); p += sizeof(word), n -= sizeof(word)) {
+		memcpy(&word, p, sizeof(word));
+		crc = (uint32_t)__builtin_ia32_crc32di(crc, word);
+	}
+	return crc32c_bits(crc, p, n);
+}
+#endif
+
+static uint32_t crc32c(const unsigned char *p, size_t n)
+{
+#ifdef __x86_64__
+	/* libc has asked already; the compiler's own way asks again at each start, with 5 kB */
+	if (CPU_FEATURE_ACTIVE(SSE4_2))
+		return ~crc32c_words(~0u, p, n);
+#endif
+	return ~crc32c_bits(~0u, p, n);
 }
 
 /* Everything but len, type, flags and the sum itself; those are checked by their own rules. */

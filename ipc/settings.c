@@ -27,7 +27,8 @@ static int settings_check(const struct settings *s)
 	if (!terminated(s->id, sizeof(s->id)) || !terminated(s->realm, sizeof(s->realm)) ||
 		!terminated(s->cgroup, sizeof(s->cgroup)) ||
 		!terminated(s->log_dir, sizeof(s->log_dir)) ||
-		!terminated(s->bundle, sizeof(s->bundle)))
+		!terminated(s->bundle, sizeof(s->bundle)) ||
+		!terminated(s->changed.cpuset_cpus, sizeof(s->changed.cpuset_cpus)))
 		return fault_plain(-EINVAL, "settings: damaged");
 	if (!terminated(s->pidfile, sizeof(s->pidfile)) || (s->pidfile[0] && s->pidfile[0] != '/'))
 		return fault_plain(-EINVAL, "settings: pidfile: damaged");

@@ -15,6 +15,9 @@
 #define NOTIFY_PLACE  "/run/holdfast"
 #define NOTIFY_SOCKET NOTIFY_PLACE "/notify"
 
+/* The same, with SETTINGS_PRESSURE: kind is "memory", "cpu" or "io". */
+#define PRESSURE_SOCKET(kind) NOTIFY_PLACE "/" kind "-pressure"
+
 #define ID_MAX	  76 /* bytes; containerd's grammar */
 #define REALM_MAX 48
 
@@ -30,9 +33,30 @@ enum settings_flags {
 	SETTINGS_HOST_FILES = 1u << 7, /* --host-files all: nothing of the host root is masked */
 	SETTINGS_NOTIFY = 1u << 16,    /* --notify: the service says when it is ready */
 	SETTINGS_LISTEN = 1u << 17,    /* the state directory has a list of listeners */
+	SETTINGS_NOTIFY_SOCKET = 1u << 24, /* the service may talk, and need not say READY=1 */
+	SETTINGS_HEALTH = 1u << 25,	   /* the state directory says how to look after it */
+	SETTINGS_PRESSURE = 1u << 26,	   /* the service can ask to be warned of pressure */
 };
 
 enum log_full { LOG_FULL_DROP, LOG_FULL_BLOCK };
+
+/* Limits that were changed since (`update`): they win over config.json's at every start. */
+enum changed_limit {
+	CHANGED_MEMORY,	     /* bytes */
+	CHANGED_MEMORY_HIGH, /* bytes */
+	CHANGED_MEMORY_SWAP, /* bytes, memory and swap together */
+	CHANGED_CPUS,	     /* thousandths */
+	CHANGED_CPU_WEIGHT,  /* 1..10000 */
+	CHANGED_PIDS,
+	CHANGED_LIMITS,
+};
+
+struct changed_limits {
+	uint32_t given; /* bit n: limit n was changed */
+	uint32_t none;	/* bit n: to none */
+	uint64_t value[8];
+	char cpuset_cpus[256]; /* empty: not changed */
+};
 
 struct settings {
 	uint64_t magic;
@@ -52,6 +76,7 @@ struct settings {
 	char bundle[512];	/* absolute; config.json's relative root.path starts here */
 	uint64_t real_created;
 	char pidfile[256]; /* absolute; empty: none */
+	struct changed_limits changed;
 };
 
 /* Reads and checks `settings` in the state directory: 0 or a fault. */

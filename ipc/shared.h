@@ -38,7 +38,14 @@ enum exit_flags {
 	EXIT_GROUP_KILLED = 1u << 7, /* init killed the rest because of the OOM policy */
 	EXIT_SCRUBBED = 1u << 8,     /* leftovers of the run were scrubbed before the next */
 	EXIT_DIRTY = 1u << 9,	     /* leftovers could not be scrubbed: fresh start */
+	/* With EXIT_OOM_SEEN: whose memory had run out at the newest kill. Several: one of them;
+	 * none: nobody can tell. */
+	EXIT_OOM_OWN = 1u << 10,    /* the container's limit */
+	EXIT_OOM_GROUP = 1u << 11,  /* the limit of a group around it */
+	EXIT_OOM_HOST = 1u << 12,   /* the host's */
+	EXIT_OOM_OTHERS = 1u << 13, /* no kill of the run took the service's main process */
 };
+#define EXIT_OOM_WHOSE (EXIT_OOM_OWN | EXIT_OOM_GROUP | EXIT_OOM_HOST)
 
 /* Raw bytes of a counter file as they stood right after the service was reaped. */
 enum exit_raw { RAW_MEM, RAW_CPU, RAW_PIDS, RAW_PRESSURE, RAW_COUNT };
@@ -89,7 +96,8 @@ enum spawn_step {
 	SPAWN_NO_NEW_PRIVS,
 	SPAWN_SECCOMP,
 	SPAWN_EXEC,
-	SPAWN_PASS, /* listeners and stored descriptors */
+	SPAWN_PASS,	 /* listeners and stored descriptors */
+	SPAWN_EXEC_PLAN, /* ipc/exec_plan.h is not sound */
 };
 
 /* A request whose effect must not come twice (a signal, a restart), by its tag, and what was
@@ -101,6 +109,33 @@ struct once {
 };
 #define ONCE_SLOTS 16u
 #define ONCE_TAG   (1ULL << 63) /* set in the tag of such a request, and of no other */
+
+/* One exec: under way, or ended and not yet forgotten. Its id is its client's connection, which has
+ * no other: whoever asks again for an exec that was begun finds it here. */
+struct exec_slot {
+	uint32_t id; /* 0: never used */
+	int32_t pid; /* in the container's pid namespace; 0: it has ended */
+	uint8_t code, signal;
+	uint8_t step;	/* enum spawn_step, 0: it became the command. Written by the child */
+	uint8_t unseen; /* nobody saw how it ended: PID 1 died */
+	int32_t errnum; /* of step */
+	uint64_t boot_start;
+};
+#define EXEC_SLOTS 64u
+#define EXEC_MAX   48u /* at once; the slots beyond remember those that have just ended */
+
+/* Output of one stream that PID 1 took into a memory file while nobody supervised. PID 1 writes it
+ * while that lasts, the supervisor at all other times. */
+struct spool_state {
+	uint64_t len;	  /* bytes in the file */
+	uint64_t dropped; /* those that came after it was full */
+	/* Where in the log the supervisor put the first byte of it, plus 1, so that a successor
+	 * knows how far it got: 0: not begun; SPOOL_COPIED: all is there. */
+	uint64_t base;
+};
+#define SPOOL_STREAMS 2u
+#define SPOOL_MAX     (256u << 10)
+#define SPOOL_COPIED  UINT64_MAX
 
 enum run_state { RUN_NONE, RUN_STARTING, RUN_UP, RUN_CLEANUP, RUN_DELAY, RUN_DOWN };
 
@@ -122,6 +157,16 @@ struct shared {
 	struct policy_state policy;
 	struct once once[ONCE_SLOTS];
 	uint64_t once_next; /* slot of the next one */
+	struct exec_slot execs[EXEC_SLOTS];
+	uint64_t exec_next; /* slot where the next one's search begins */
+	/* The supervisor's: how often the groups around had run out of memory when it looked last
+	 * (UINT64_MAX: not known), after how many kills here, and what it took them for. */
+	uint64_t oom_around, oom_told;
+	uint32_t oom_whose; /* EXIT_OOM_WHOSE */
+	/* init's, before each spawn: the first of the runs whose pipes the current one writes to as
+	 * well; 0: it has its own. */
+	uint32_t shares_from;
+	struct spool_state spool[SPOOL_STREAMS];
 };
 _Static_assert(sizeof(struct shared) <= SHARED_SLOTS_OFF, "the header fits its page");
 

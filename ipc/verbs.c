@@ -1,5 +1,7 @@
 #include "ipc/verbs.h"
 
+#include "ipc/exec_plan.h"
+
 #define EXACT(t) sizeof(t), sizeof(t)
 
 /* The one place that says who may say what. */
@@ -9,12 +11,18 @@ static const struct verb table[] = {
 	{INIT_STOP, FROM_SHIM, 0, EXACT(struct stop_req)},
 	{INIT_RESTART, FROM_SHIM, 0, EXACT(struct stop_req)},
 	{INIT_HOLD, FROM_SHIM, 0, EXACT(struct u32_req)},
-	{INIT_ACK, FROM_SHIM, 0, EXACT(struct u64_req)},
+	{INIT_ACK, FROM_SHIM, 0, sizeof(struct u64_req), sizeof(struct ack_req)},
 	{INIT_DRAINED, FROM_SHIM, 0, EXACT(struct u32_req)},
 	{INIT_SYNC, FROM_SHIM, 0, 0, 0},
 	{INIT_READY, FROM_SHIM, 0, 0, 0},
 	{INIT_STORE, FROM_SHIM, 1, EXACT(struct store_req)},
 	{INIT_UNSTORE, FROM_SHIM, 0, EXACT(struct u64_req)},
+	{INIT_POLICY, FROM_SHIM, 0, EXACT(struct policy_conf)},
+	{INIT_EXEC, FROM_SHIM, EXEC_FDS, EXACT(struct u64_req)},
+	{INIT_KEEP, FROM_SHIM, 1, EXACT(struct held)},
+	{INIT_UNKEEP, FROM_SHIM, 0, EXACT(struct held)},
+	{INIT_HAND, FROM_SHIM, 0, EXACT(struct u32_req)},
+	{INIT_SPOOLED, FROM_SHIM, 0, 0, 0},
 
 	{INIT_HELLO, FROM_INIT, 0, EXACT(struct init_hello)},
 	{INIT_REPLY, FROM_INIT, 0, EXACT(struct reply)},
@@ -22,6 +30,8 @@ static const struct verb table[] = {
 	{INIT_STARTED, FROM_INIT, 1, EXACT(struct init_started)},
 	{INIT_RECORD, FROM_INIT, 0, EXACT(struct u64_req)},
 	{INIT_WAITING, FROM_INIT, 0, EXACT(struct init_waiting)},
+	{INIT_EXECED, FROM_INIT, 1, EXACT(struct init_execed)},
+	{INIT_HANDED, FROM_INIT, 1, EXACT(struct held)},
 
 	{KEEPER_READY, FROM_SHIM, 0, 0, 0},
 	{KEEPER_HOLD, FROM_SHIM, 1, EXACT(struct held)},
@@ -52,6 +62,8 @@ static const struct verb table[] = {
 	{CLIENT_STDIN_EOF, FROM_CLIENT, 0, 0, 0},
 	{CLIENT_WINSIZE, FROM_CLIENT, 0, EXACT(struct winsize_req)},
 	{CLIENT_REMOVE, FROM_CLIENT, 0, EXACT(struct u32_req)},
+	{CLIENT_EXEC, FROM_CLIENT, EXEC_FDS, EXACT(struct exec_req)},
+	{CLIENT_EXEC_WAIT, FROM_CLIENT, 0, 0, 0},
 
 	{CLIENT_REPLY, FROM_SHIM, 0, EXACT(struct reply)},
 	{CLIENT_STARTED, FROM_SHIM, 0, EXACT(struct client_started)},
@@ -61,6 +73,8 @@ static const struct verb table[] = {
 	{CLIENT_PROGRESS, FROM_SHIM, 0, EXACT(struct client_progress)},
 	{CLIENT_TAKEOVER, FROM_SHIM, 0, 0, 0},
 	{CLIENT_READY, FROM_SHIM, 0, 0, 0},
+	{CLIENT_EXECED, FROM_SHIM, 1, EXACT(struct client_execed)},
+	{CLIENT_EXEC_ENDED, FROM_SHIM, 0, EXACT(struct exec_end)},
 };
 
 static const struct verb *verb_find(uint16_t id)

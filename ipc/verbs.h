@@ -21,12 +21,21 @@ enum verb_id {
 	INIT_STOP,	  /* struct stop_req: desired = down, signal, grace, then kill everything */
 	INIT_RESTART,	  /* struct stop_req: the same, then a new run whatever the policy says */
 	INIT_HOLD,	  /* struct u32_req: 1 no start after the next exit, 0 release */
-	INIT_ACK,	  /* struct u64_req: highest exit seq journalled; no answer */
+	INIT_ACK,	  /* struct ack_req (older: u64_req): what is journalled; no answer */
 	INIT_DRAINED,	  /* struct u32_req: output of runs up to this one is drained; no answer */
 	INIT_SYNC,	  /* none: a new shim; init sends HELLO, undrained PIPES, STARTED again */
 	INIT_READY,	  /* none: the service said it is ready; the run is healthy; no answer */
 	INIT_STORE,	  /* struct store_req + 1 fd: pass it to each further run */
 	INIT_UNSTORE,	  /* struct u64_req: key; close it */
+	INIT_POLICY,	  /* struct policy_conf: from now on, in place of the plan's */
+	INIT_EXEC,	  /* struct u64_req: id + fds as enum exec_fd; answered by INIT_EXECED,
+			     or by INIT_REPLY with what is in the way */
+	INIT_KEEP,	  /* struct held + 1 fd: for whoever adopts; replaces what has this name;
+			     no answer */
+	INIT_UNKEEP,	  /* struct held: close it; no answer */
+	INIT_HAND,	  /* struct u32_req: which of the things that an adopter needs, from 0;
+			     answered by INIT_HANDED, by INIT_REPLY when there are no more */
+	INIT_SPOOLED,	  /* none: what was kept in memory is in the log; no answer */
 
 	/* init -> shim. Doorbells: what they tell stands in the shared memory too. */
 	INIT_HELLO = 200, /* struct init_hello */
@@ -35,22 +44,25 @@ enum verb_id {
 	INIT_STARTED,	  /* struct init_started + 1 fd: the service's pidfd */
 	INIT_RECORD,	  /* struct u64_req: the exit ring has records up to this seq */
 	INIT_WAITING,	  /* struct init_waiting: the old run is not gone yet */
+	INIT_EXECED,	  /* struct init_execed + 1 fd: the process's pidfd */
+	INIT_HANDED,	  /* struct held + 1 fd: a copy; pipes of output come by INIT_SYNC */
 
 	/* shim -> keeper */
-	KEEPER_READY =
-		300,	 /* none: this shim supervises; the predecessor's back-off is forgotten */
-	KEEPER_HOLD,	 /* struct held + 1 fd: keep under this name, replacing what had it */
-	KEEPER_DROP,	 /* struct held: close what has this name */
-	KEEPER_LAUNCH,	 /* struct launch_req: make a sandbox; answered by KEEPER_LAUNCHED */
-	KEEPER_REAP_ACK, /* struct u64_req: nonce; its child-table entry may be forgotten */
-	KEEPER_KILL,	 /* struct u64_req: nonce; SIGKILL to that child */
-	KEEPER_RETIRE,	 /* none: nothing more to supervise; leave as soon as the shim is gone */
+	KEEPER_READY = 300, /* none: this shim supervises; the predecessor's back-off is forgotten.
+			       To a keeper that inherits: that was all; its tag: connections are
+			       numbered from above it */
+	KEEPER_HOLD,	    /* struct held + 1 fd: keep under this name, replacing what had it */
+	KEEPER_DROP,	    /* struct held: close what has this name */
+	KEEPER_LAUNCH,	    /* struct launch_req: make a sandbox; answered by KEEPER_LAUNCHED */
+	KEEPER_REAP_ACK,    /* struct u64_req: nonce; its child-table entry may be forgotten */
+	KEEPER_KILL,	    /* struct u64_req: nonce; SIGKILL to that child */
+	KEEPER_RETIRE,	    /* none: nothing more to supervise; leave as soon as the shim is gone */
 
 	/* keeper -> shim */
 	KEEPER_HELLO = 400, /* struct keeper_hello; first packet of every shim */
 	KEEPER_HELD, /* struct held + 1 fd: a descriptor kept for the shim; launch is told of those
 			that the service gets */
-	KEEPER_HELD_END, /* none: all of them were sent */
+	KEEPER_HELD_END, /* none: all of them were sent; to a launch: its tag is the nonce, go */
 	KEEPER_CONN,	 /* struct held_conn + 1 fd: a new client (kept as HELD_CONN) */
 	KEEPER_LAUNCHED, /* struct launch_result: the fds came before, as KEEPER_HELD */
 	KEEPER_REAPED, /* struct reaped: a child ended; repeated to each shim until acknowledged */
@@ -71,6 +83,9 @@ enum verb_id {
 	CLIENT_STDIN_EOF, /* none -> CLIENT_REPLY: the service sees end of file */
 	CLIENT_WINSIZE,	  /* struct winsize_req -> CLIENT_REPLY */
 	CLIENT_REMOVE,	  /* struct u32_req: 1 force -> CLIENT_REPLY, then the state is gone */
+	CLIENT_EXEC,	  /* struct exec_req + fds as enum exec_fd -> CLIENT_EXECED or
+			     CLIENT_REPLY, then CLIENT_EXEC_ENDED; once a connection */
+	CLIENT_EXEC_WAIT, /* none -> CLIENT_EXEC_ENDED (again); for after CLIENT_TAKEOVER */
 
 	/* shim -> client */
 	CLIENT_REPLY = 700, /* struct reply */
@@ -82,6 +97,8 @@ enum verb_id {
 	CLIENT_TAKEOVER,    /* none: a new shim serves; a stdin frame without an answer counts as
 			       written */
 	CLIENT_READY,	    /* none: the service has said READY=1 (--notify) */
+	CLIENT_EXECED,	    /* struct client_execed + 1 fd: the process's pidfd */
+	CLIENT_EXEC_ENDED,  /* struct exec_end */
 };
 
 struct u32_req {
@@ -90,6 +107,12 @@ struct u32_req {
 
 struct u64_req {
 	uint64_t value;
+};
+
+/* The highest exit record that is journalled, and how many exits it counted when it was read. */
+struct ack_req {
+	uint64_t value;
+	uint32_t count, pad;
 };
 
 struct reply {
@@ -104,6 +127,13 @@ struct signal_req {
 	uint32_t signo;
 	uint32_t flags;
 };
+
+/* In has_grace: */
+#define STOP_HAS_GRACE 1u /* grace_usec counts; else the container's stop timeout */
+#define STOP_BY_POLICY 2u /* INIT_RESTART: the run has failed, and what follows is the policy's */
+#define STOP_EXTEND    4u /* INIT_STOP: no signal; only a grace that runs is made longer */
+/* With STOP_BY_POLICY: it is about this run, and no later one. */
+#define STOP_RUN(run) ((uint32_t)(run) << 8)
 
 struct stop_req {
 	uint32_t signo;	     /* 0: the container's stop signal */
@@ -154,10 +184,19 @@ enum held_kind {
 	HELD_CONN,	   /* key: connection id */
 	HELD_TTY_PIPE_RD,  /* what has left the terminal and not yet reached the log */
 	HELD_TTY_PIPE_WR,
-	HELD_LISTEN, /* key: index in the list of listeners */
-	HELD_NOTIFY, /* where the service's notifications arrive */
-	HELD_STORED, /* key: ipc/stored.h */
-	HELD_CALLS,  /* the shim's table of calls under way (shim/calls.h) */
+	HELD_LISTEN,	    /* key: index in the list of listeners */
+	HELD_NOTIFY,	    /* where the service's notifications arrive */
+	HELD_STORED,	    /* key: ipc/stored.h */
+	HELD_CALLS,	    /* the shim's table of calls under way (shim/calls.h) */
+	HELD_EXEC,	    /* an API exec's input or output; key: shim/exec_io.c */
+	HELD_RULES = 20,    /* the state of the monitor's rules (shim/overload.h) */
+	HELD_PROBE = 32,    /* key: of the probe; a socket in the container's network */
+	HELD_ROOT,	    /* the container's root directory, O_PATH */
+	HELD_PRESSURE,	    /* key: enum pressure_kind; where the service asks to be warned */
+	HELD_PRESSURE_CONN, /* key: the same in the low byte, a number above; who has asked */
+	HELD_EXEC_PID,	    /* key: id; the pidfd of an exec without init (shim/exec_alone.c) */
+	HELD_SPOOL, /* key: stream, from 0; output that init took into memory (struct spool_state)
+		     */
 	HELD_KINDS,
 };
 
@@ -186,8 +225,8 @@ struct keeper_hello {
 	uint32_t caps;
 	int32_t keeper_pid;
 	uint32_t revivals; /* shims before this one */
-	int32_t launching; /* pid of a launch in flight, 0: none */
-	uint32_t pad;
+	int32_t launching; /* pid of a launch that was asked for, 0: none */
+	uint32_t adopted;  /* 1: this keeper came in at init's door, and this is its first shim */
 	uint64_t launch_nonce; /* of the newest launch, 0: none yet */
 };
 
@@ -275,6 +314,38 @@ struct winsize_req {
 struct client_progress {
 	uint64_t since_usec;
 	char text[240]; /* "launch: cgroup", "stop: waiting for 3 processes" */
+};
+
+struct init_execed {
+	uint32_t id;
+	int32_t pid;	/* in the container's pid namespace */
+	uint32_t again; /* told before, perhaps to a predecessor */
+	uint32_t pad;
+};
+
+#define EXEC_COMMAND_MAX 96u
+
+/* The highest bits of an exec's id say who has begun it; those of the tool have neither. */
+#define EXEC_IS_API   0x80000000u
+#define EXEC_IS_PROBE 0xc0000000u /* as a mask, too */
+
+struct exec_req {
+	uint32_t flags;			/* enum exec_plan_flags, for the journal */
+	char command[EXEC_COMMAND_MAX]; /* the same: as much of it as fits */
+};
+
+struct client_execed {
+	uint32_t id;
+	int32_t pid; /* host pid */
+};
+
+/* How an exec ended. */
+struct exec_end {
+	uint32_t id;
+	uint32_t flags; /* EXIT_START_FAILED, EXIT_INFERRED, EXIT_UNKNOWN */
+	uint32_t code, signal;
+	uint32_t step; /* EXIT_START_FAILED: enum spawn_step and errno */
+	int32_t errnum;
 };
 
 /* One row per verb: who may say it, how large it is, what comes along. */

@@ -236,7 +236,9 @@ uint32_t cgfs_existing(const struct cghier *h, const char *path)
 	return g.kept;
 }
 
-int cgfs_oom_kills(const struct cghier *h, const char *path, uint64_t *ret)
+/* The number behind a key, which is never the file's first line. */
+static int memory_keyed(
+	const struct cghier *h, const char *path, const char *name, const char *key, uint64_t *ret)
 {
 	const struct cg_place *memory = &h->at[CG_MEMORY];
 	char file[PATH_BYTES], text[512];
@@ -245,15 +247,86 @@ int cgfs_oom_kills(const struct cghier *h, const char *path, uint64_t *ret)
 
 	if (!memory->root[0])
 		return fault_plain(-EOPNOTSUPP, "this host has no memory controller");
-	n = join(file, sizeof(file), memory->root, path,
-		memory->v2 ? "memory.events" : "memory.oom_control");
+	n = join(file, sizeof(file), memory->root, path, name);
 	if (n == 0)
 		n = file_read_buf(AT_FDCWD, file, text, sizeof(text));
 	if (n < 0)
 		return (int)n;
-	at = strstr(text, "\noom_kill "); /* never the first line, and not oom_kill_disable */
+	at = strstr(text, key);
 	if (!at)
-		return fault_plain(-ENODATA, "%s: no oom_kill line", file);
-	*ret = strtoull(at + strlen("\noom_kill "), NULL, 10);
+		return fault_plain(-ENODATA, "%s: no line%s", file, key);
+	*ret = strtoull(at + strlen(key), NULL, 10);
 	return 0;
+}
+
+int cgfs_oom_kills(const struct cghier *h, const char *path, uint64_t *ret)
+{
+	return memory_keyed(h, path, h->at[CG_MEMORY].v2 ? "memory.events" : "memory.oom_control",
+		"\noom_kill ", ret);
+}
+
+int cgfs_memory_ooms(const struct cghier *h, const char *path, uint64_t *ret)
+{
+	return memory_keyed(h, path, "memory.events.local", "\noom ", ret);
+}
+
+static int memory_figure(
+	const struct cghier *h, const char *path, const char *v2, const char *v1, uint64_t *ret)
+{
+	const struct cg_place *memory = &h->at[CG_MEMORY];
+	char file[PATH_BYTES], text[32];
+	ssize_t n;
+
+	if (!memory->root[0])
+		return fault_plain(-EOPNOTSUPP, "this host has no memory controller");
+	n = join(file, sizeof(file), memory->root, path, memory->v2 ? v2 : v1);
+	if (n == 0)
+		n = file_read_buf(AT_FDCWD, file, text, sizeof(text));
+	if (n < 0)
+		return (int)n;
+	*ret = text[0] == 'm' ? UINT64_MAX : strtoull(text, NULL, 10);
+	return 0;
+}
+
+int cgfs_memory_peak(const struct cghier *h, const char *path, uint64_t *ret)
+{
+	return memory_figure(h, path, "memory.peak", "memory.max_usage_in_bytes", ret);
+}
+
+int cgfs_memory_limit(const struct cghier *h, const char *path, uint64_t *ret)
+{
+	return memory_figure(h, path, "memory.max", "memory.limit_in_bytes", ret);
+}
+
+/* v1 has no other word for no limit than the largest number of pages. */
+static bool is_limit(uint64_t bytes)
+{
+	return bytes < INT64_MAX / 2;
+}
+
+static void look_around(const struct cghier *h, const char *path, struct cgfs_around *ret)
+{
+	uint64_t limit = 0, ooms = 0, swap = 0;
+
+	if (cgfs_memory_limit(h, path, &limit) == 0)
+		ret->limited |= is_limit(limit);
+	if (h->at[CG_MEMORY].v2) {
+		cgfs_memory_ooms(h, path, &ooms);
+	} else {
+		memory_figure(h, path, "", "memory.failcnt", &ooms);
+		memory_figure(h, path, "", "memory.memsw.failcnt", &swap);
+	}
+	ret->ooms += ooms + swap;
+}
+
+void cgfs_memory_around(const struct cghier *h, const char *path, struct cgfs_around *ret)
+{
+	char dir[PATH_BYTES], *slash;
+
+	*ret = (struct cgfs_around){0};
+	snprintf(dir, sizeof(dir), "%s", path);
+	while ((slash = strrchr(dir, '/')) && slash > dir) {
+		*slash = '\0';
+		look_around(h, dir, ret);
+	}
 }

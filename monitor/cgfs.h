@@ -26,3 +26,21 @@ bool cgfs_populated(const struct cghier *h, const char *path);
 /* OOM kills in the group so far (memory.events or memory.oom_control). 0, or a fault when it can't
  * be read. */
 int cgfs_oom_kills(const struct cghier *h, const char *path, uint64_t *ret);
+
+/* How often the group's own limit of memory had no more (memory.events.local, v2 only). 0 or a
+ * fault. */
+int cgfs_memory_ooms(const struct cghier *h, const char *path, uint64_t *ret);
+
+/* The groups around it, all the way up. */
+struct cgfs_around {
+	bool limited;  /* one at least has a limit of memory */
+	uint64_t ooms; /* how often their limits had no more; on v1, how often they were met */
+};
+void cgfs_memory_around(const struct cghier *h, const char *path, struct cgfs_around *ret);
+
+/* Its own limit of memory, bytes; UINT64_MAX: none. */
+int cgfs_memory_limit(const struct cghier *h, const char *path, uint64_t *ret);
+
+/* The most memory that the group has used so far, bytes (memory.peak or
+ * memory.max_usage_in_bytes). 0, or a fault when it can't be read. */
+int cgfs_memory_peak(const struct cghier *h, const char *path, uint64_t *ret);

@@ -1,6 +1,8 @@
 #include "shim/clients.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,10 +18,30 @@
 #include "ipc/base/fd.h"
 #include "ipc/base/log.h"
 #include "ipc/base/mem.h"
+#include "shim/peer.h"
 #include "shim/shim.h"
 
 /* Connections -----------------------------------------------------------------------------------
  */
+
+/* true: so many wait for init that the request stays where it is, until one of them is over. */
+static bool hold(struct client *c, uint64_t tag)
+{
+	c->held = !asks_begin(c->shim, client_ask_tag(c, tag));
+	if (c->held)
+		loop_io_want(&c->io, false, false);
+	return c->held;
+}
+
+static void unhold(struct shim *s)
+{
+	for (struct client *c = s->clients.first; c; c = c->next) {
+		if (!c->held)
+			continue;
+		c->held = false;
+		loop_io_want(&c->io, true, false);
+	}
+}
 
 static void client_close(struct client *c)
 {
@@ -34,20 +56,31 @@ static void client_close(struct client *c)
 	loop_io_finish(&c->io);
 	free(c->stdin_chunk);
 	free(c);
+	unhold(s);
 	retire_check(s);
 }
 
 /* Its queue is full: a client that does not read is dropped, nobody waits for it. */
-static void client_send(struct client *c, uint16_t verb, uint64_t tag, const void *body, size_t len)
+static void client_doom(struct client *c)
 {
-	if (c->doomed || channel_send(c->io.fd, verb, tag, body, len, NULL, 0) == 0)
-		return;
 	c->doomed = true;
 	shutdown(c->io.fd, SHUT_RDWR); /* wakes its own watcher, which closes it */
 }
 
-static void __attribute__((format(printf, 4, 5)))
-reply(struct client *c, uint64_t tag, int err, const char *fmt, ...)
+void client_send(struct client *c, uint16_t verb, uint64_t tag, const void *body, size_t len)
+{
+	if (!c->doomed && channel_send(c->io.fd, verb, tag, body, len, NULL, 0) < 0)
+		client_doom(c);
+}
+
+void client_send_fd(
+	struct client *c, uint16_t verb, uint64_t tag, const void *body, size_t len, int fd)
+{
+	if (!c->doomed && channel_send(c->io.fd, verb, tag, body, len, &fd, 1) < 0)
+		client_doom(c);
+}
+
+void client_reply(struct client *c, uint64_t tag, int err, const char *fmt, ...)
 {
 	struct reply r = {.err = err};
 	va_list ap;
@@ -60,7 +93,7 @@ reply(struct client *c, uint64_t tag, int err, const char *fmt, ...)
 
 static void done(struct client *c, uint64_t tag)
 {
-	reply(c, tag, 0, "%s", "");
+	client_reply(c, tag, 0, "%s", "");
 }
 
 void clients_broadcast(struct shim *s, uint16_t verb, const void *body, size_t len)
@@ -78,6 +111,12 @@ void clients_progress(struct shim *s, const char *fmt, ...)
 	vsnprintf(p.text, sizeof(p.text), fmt, ap);
 	va_end(ap);
 	clients_broadcast(s, CLIENT_PROGRESS, &p, sizeof(p));
+}
+
+void clients_release(struct shim *s)
+{
+	for (const struct client *c = s->clients.first; c; c = c->next)
+		shutdown(c->io.fd, SHUT_RDWR); /* what was said before can still be read */
 }
 
 bool clients_waiting(const struct shim *s)
@@ -115,7 +154,7 @@ static void on_state(struct client *c, const struct packet *p)
 		.run = h->run,
 		.pid = s->service_pid,
 		.init_pid = h->init_pid,
-		.shim_pid = getpid(),
+		.shim_pid = s->pid,
 		.keeper_pid = s->hello.keeper_pid,
 		.restarts = s->shared ? s->shared->policy.restarts : h->restarts,
 		.boot_started = h->boot_started,
@@ -127,30 +166,42 @@ static void on_state(struct client *c, const struct packet *p)
 
 /* init is asked, and the client is answered when init has answered. Until then its request stays in
  * the socket; a successor asks again under the same tag, and init does nothing twice. */
-static uint64_t ask_tag(const struct client *c, uint64_t tag)
+uint64_t client_ask_tag(const struct client *c, uint64_t tag)
 {
 	return ONCE_TAG | (c->peer.id & INT32_MAX) << 32 | (tag & UINT32_MAX);
 }
 
-static void asked(struct client *c, uint64_t tag)
+void client_asked(struct client *c, uint64_t tag)
 {
-	c->asked = ask_tag(c, tag);
+	c->asked = client_ask_tag(c, tag);
 	c->asked_tag = tag;
 	loop_io_want(&c->io, false, false);
 }
 
+bool client_has_asked(const struct client *c, uint64_t asked)
+{
+	return asked && c->asked == asked;
+}
+
+void client_settled(struct client *c)
+{
+	channel_skip(c->io.fd);
+	asks_end(c->shim, c->asked);
+	c->asked = 0;
+	loop_io_want(&c->io, true, false);
+	unhold(c->shim);
+}
+
 void clients_answered(struct shim *s, uint64_t asked, int err, const char *text)
 {
-	for (struct client *c = s->clients.first; asked && c; c = c->next) {
-		if (c->asked != asked)
+	for (struct client *c = s->clients.first; c; c = c->next) {
+		if (!client_has_asked(c, asked))
 			continue;
-		c->asked = 0;
-		channel_skip(c->io.fd);
-		loop_io_want(&c->io, true, false);
 		if (err < 0)
-			reply(c, c->asked_tag, err, "%s: %.200s", s->settings.id, text);
+			client_reply(c, c->asked_tag, err, "%s: %.200s", s->settings.id, text);
 		else
 			done(c, c->asked_tag);
+		client_settled(c);
 		return;
 	}
 }
@@ -167,11 +218,18 @@ static void on_signal(struct client *c, const struct packet *p)
 	int r;
 
 	memcpy(&req, p->body, sizeof(req));
-	r = stop_signal(c->shim, req, ask_tag(c, p->h.tag));
-	if (r == STOP_ASKED)
-		asked(c, p->h.tag);
-	else if (r < 0)
-		reply(c, p->h.tag, r, "%s: signal %u: %s", c->shim->settings.id, req.signo,
+	if (!stop_means(c->shim, req.signo) && hold(c, p->h.tag))
+		return;
+	r = c->reread && stop_signal_was_asked(c->shim, req.signo)
+		    ? 0
+		    : stop_signal(c->shim, req, client_ask_tag(c, p->h.tag));
+	if (r == STOP_ASKED) {
+		client_asked(c, p->h.tag);
+		return;
+	}
+	asks_end(c->shim, client_ask_tag(c, p->h.tag));
+	if (r < 0)
+		client_reply(c, p->h.tag, r, "%s: signal %u: %s", c->shim->settings.id, req.signo,
 			r == -ESRCH ? "the service is not running" : strerror(-r));
 	else
 		done(c, p->h.tag);
@@ -183,22 +241,38 @@ static void on_stop(struct client *c, const struct packet *p)
 
 	memcpy(&req, p->body, sizeof(req));
 	if (req.signo > 64) {
-		reply(c, p->h.tag, -EINVAL, "stop: signal %u does not exist", req.signo);
+		client_reply(c, p->h.tag, -EINVAL, "stop: signal %u does not exist", req.signo);
 		return;
 	}
-	stop_begin(c->shim, req, CLIENT_STOP);
+	/* a second one may mean something else to the service: "at once", for many */
+	if (!c->reread || !stop_was_asked(c->shim, req))
+		stop_begin(c->shim, req, CLIENT_STOP);
 	done(c, p->h.tag);
+}
+
+/* A predecessor's, perhaps: the run that it has ended may be over by now, and this is the next. */
+static bool heard_by_init(const struct shim *s, uint64_t tag)
+{
+	for (unsigned i = 0; s->shared && i < ONCE_SLOTS; i++)
+		if (s->shared->once[i].tag == tag)
+			return true;
+	return false;
 }
 
 /* init's part of it: answered when init has answered. */
 static void restart_by_init(struct client *c, const struct packet *p, struct stop_req *req)
 {
 	struct shim *s = c->shim;
+	uint64_t tag = client_ask_tag(c, p->h.tag);
 
-	if (link_init_send(s, INIT_RESTART, ask_tag(c, p->h.tag), req, sizeof(*req)) < 0)
-		reply(c, p->h.tag, -ESRCH, "%s: the container has ended", s->settings.id);
-	else
-		asked(c, p->h.tag);
+	if (!heard_by_init(s, tag))
+		restart_note(s, *req);
+	if (link_init_send(s, INIT_RESTART, tag, req, sizeof(*req)) == 0) {
+		client_asked(c, p->h.tag);
+		return;
+	}
+	asks_end(s, tag);
+	client_reply(c, p->h.tag, -ESRCH, "%s: the container has ended", s->settings.id);
 }
 
 /* The new run itself is told of by CLIENT_STARTED. Where one is on its way already, it is that. */
@@ -209,12 +283,16 @@ static void on_restart(struct client *c, const struct packet *p)
 
 	memcpy(&req, p->body, sizeof(req));
 	if (req.signo > 64) {
-		reply(c, p->h.tag, -EINVAL, "restart: signal %u does not exist", req.signo);
+		client_reply(c, p->h.tag, -EINVAL, "restart: signal %u does not exist", req.signo);
 		return;
 	}
 	switch ((int)s->phase) {
 	case PHASE_RUNNING:
 	case PHASE_DELAY:
+		if (shim_has_init(s) && hold(c, p->h.tag))
+			return;
+		overload_undo(s);
+		pause_thaw(s);
 		if (shim_has_init(s)) {
 			restart_by_init(c, p, &req);
 			return;
@@ -232,7 +310,7 @@ static void on_restart(struct client *c, const struct packet *p)
 		loop_timer_set(&s->fresh_timer, 0);
 		break;
 	default:
-		reply(c, p->h.tag, -ESRCH, "%s: is not running", s->settings.id);
+		client_reply(c, p->h.tag, -ESRCH, "%s: is not running", s->settings.id);
 		return;
 	}
 	done(c, p->h.tag);
@@ -261,7 +339,7 @@ static void on_winsize(struct client *c, const struct packet *p)
 		.ws_ypixel = req.ypixel,
 	};
 	if (c->shim->tty < 0 || ioctl(c->shim->tty, TIOCSWINSZ, &w) < 0)
-		reply(c, p->h.tag, -ENOTTY, "%s: has no terminal", c->shim->settings.id);
+		client_reply(c, p->h.tag, -ENOTTY, "%s: has no terminal", c->shim->settings.id);
 	else
 		done(c, p->h.tag);
 }
@@ -273,14 +351,12 @@ static void on_remove(struct client *c, const struct packet *p)
 
 	memcpy(&req, p->body, sizeof(req));
 	if (!req.value && s->phase != PHASE_DOWN) {
-		reply(c, p->h.tag, -EBUSY, "%s: is running (stop it first, or use rm -f)",
+		client_reply(c, p->h.tag, -EBUSY, "%s: is running (stop it first, or use rm -f)",
 			s->settings.id);
 		return;
 	}
 	c->removes = true;
-	s->remove = true;
-	if (s->phase != PHASE_DOWN)
-		stop_begin(s, (struct stop_req){.signo = 9, .has_grace = 1}, CLIENT_REMOVE);
+	retire_remove(s);
 	done(c, p->h.tag);
 	retire_check(s);
 }
@@ -310,7 +386,8 @@ static void stdin_push(struct client *c)
 		done(c, c->stdin_tag);
 		stdin_drop_chunk(c);
 	} else if (n < 0 && errno != EAGAIN) {
-		reply(c, c->stdin_tag, -errno, "%s: stdin: %s", s->settings.id, strerror(errno));
+		client_reply(
+			c, c->stdin_tag, -errno, "%s: stdin: %s", s->settings.id, strerror(errno));
 		stdin_drop_chunk(c);
 	}
 }
@@ -352,13 +429,13 @@ static void on_stdin(struct client *c, const struct packet *p)
 
 	memcpy(&frame, p->body, sizeof(frame));
 	if (frame.len != p->h.len - sizeof(frame)) {
-		reply(c, p->h.tag, -EBADMSG, "stdin: a frame of %u bytes announced as %u",
+		client_reply(c, p->h.tag, -EBADMSG, "stdin: a frame of %u bytes announced as %u",
 			(unsigned)(p->h.len - sizeof(frame)), frame.len);
 		return;
 	}
 	c->stdin_chunk = malloc(frame.len);
 	if (!c->stdin_chunk) {
-		reply(c, p->h.tag, -ENOMEM, "stdin: out of memory");
+		client_reply(c, p->h.tag, -ENOMEM, "stdin: out of memory");
 		return;
 	}
 	memcpy(c->stdin_chunk, p->body + sizeof(frame), frame.len);
@@ -375,6 +452,7 @@ static void on_stdin_eof(struct client *c, const struct packet *p)
 	struct shim *s = c->shim;
 
 	fd_close(&s->stdin_fd);
+	link_init_unkeep(s, HELD_STDIN, 0); /* before the keeper's: a successor does it again */
 	link_keeper_drop(s, HELD_STDIN, 0);
 	done(c, p->h.tag);
 }
@@ -396,6 +474,8 @@ static const struct {
 	{CLIENT_STDIN_EOF, false, on_stdin_eof},
 	{CLIENT_WINSIZE, false, on_winsize},
 	{CLIENT_REMOVE, false, on_remove},
+	{CLIENT_EXEC, false, execs_ask},
+	{CLIENT_EXEC_WAIT, false, execs_wait},
 };
 
 static void serve(struct client *c, const struct packet *p)
@@ -406,14 +486,16 @@ static void serve(struct client *c, const struct packet *p)
 		i++;
 	if (i == array_size(handlers) || !verb_check(FROM_CLIENT, &p->h)) {
 		channel_skip(c->io.fd);
-		reply(c, p->h.tag, -ENOSYS, "%s: not understood by this version",
+		client_reply(c, p->h.tag, -ENOSYS, "%s: not understood by this version",
 			verb_name(p->h.verb));
 		return;
 	}
 	if (handlers[i].take_first)
 		channel_skip(c->io.fd);
 	handlers[i].handle(c, p);
-	if (!handlers[i].take_first && !c->asked)
+	if (!c->held)
+		c->reread = false;
+	if (!handlers[i].take_first && !c->asked && !c->held)
 		channel_skip(c->io.fd);
 }
 
@@ -436,13 +518,41 @@ static void on_readable(struct loop_io *io)
 		client_close(c);
 }
 
+/* A connection that waits is not listened to: whether its client has gone is asked when another one
+ * comes. */
+static void sweep(struct shim *s)
+{
+	struct client *next;
+
+	for (struct client *c = s->clients.first; c; c = next) {
+		struct pollfd p = {.fd = c->io.fd};
+
+		next = c->next;
+		if (c->asked && c->exec.command[0]) /* begun or not, its record names it */
+			continue;
+		if ((c->stdin_chunk || c->held || c->asked) && poll(&p, 1, 0) > 0)
+			client_close(c);
+	}
+}
+
+/* The directory lets root alone in; this is the second lock, and to a process of the container the
+ * door. Whom a predecessor let in may have ended since. */
+static bool may_come_in(const struct shim *s, const struct held_conn *peer, int fd, bool inherited)
+{
+	if (peer->uid != 0)
+		return false;
+	if (inherited && kill(peer->pid, 0) < 0)
+		return true;
+	return !peer_inside(fd, peer->pid, s->settings.cgroup);
+}
+
 void clients_add(struct shim *s, struct held_conn peer, int fd, bool inherited)
 {
 	struct client *c = calloc(1, sizeof(*c));
 	struct held name = {.kind = HELD_CONN, .key = peer.id};
 
-	if (!c || peer.uid != 0) {
-		/* the directory lets root alone in; this is the second lock */
+	sweep(s);
+	if (!c || !may_come_in(s, &peer, fd, inherited)) {
 		close(fd);
 		free(c);
 		link_keeper_send(s, KEEPER_DROP, &name, sizeof(name), -1);
@@ -450,7 +560,7 @@ void clients_add(struct shim *s, struct held_conn peer, int fd, bool inherited)
 	}
 	c->shim = s;
 	c->peer = peer;
-	c->waits = inherited; /* its request may have been taken by a predecessor */
+	c->waits = c->reread = inherited; /* its request may have been taken by a predecessor */
 	c->next = s->clients.first;
 	s->clients.first = c;
 	loop_io_start(&c->io, &s->loop, fd, on_readable, c);

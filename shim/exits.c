@@ -9,12 +9,12 @@
 #include "ipc/base/clock.h"
 #include "ipc/base/fault.h"
 #include "ipc/base/log.h"
-#include "monitor/cgfs.h"
+#include "shim/oom.h"
 #include "shim/shim.h"
 
 #define RECORD_INVALID 1
 
-static int ring_read(const struct shim *s, uint64_t seq, struct exit_record *r)
+int exits_ring_read(const struct shim *s, uint64_t seq, struct exit_record *r)
 {
 	if (pread(s->shared_fd, r, sizeof(*r), (off_t)shared_slot(seq)) != sizeof(*r))
 		return RECORD_INVALID;
@@ -56,6 +56,17 @@ static struct exit_info info_of(const struct shim *s, const struct exit_record *
 	};
 }
 
+/* A later run may have written to its pipes, before anybody here has heard of that one. */
+static bool shares_pipes(const struct shim *s, uint32_t run)
+{
+	uint32_t from;
+
+	if (!s->shared || __atomic_load_n(&s->shared->run, __ATOMIC_ACQUIRE) <= run)
+		return false;
+	from = __atomic_load_n(&s->shared->shares_from, __ATOMIC_ACQUIRE);
+	return from && from <= run;
+}
+
 /* Where the run's output ends on each stream; its processes are all dead. */
 static uint8_t close_output(struct shim *s, struct exit_info *e)
 {
@@ -64,7 +75,8 @@ static uint8_t close_output(struct shim *s, struct exit_info *e)
 	pump_run_dead(&s->pump, e->run);
 	e->stdout_end = pump_run_end(&s->pump, LOG_STDOUT, e->run, &out_exact);
 	e->stderr_end = pump_run_end(&s->pump, LOG_STDERR, e->run, &err_exact);
-	return out_exact && err_exact ? RECORD_OBSERVED : RECORD_INFERRED;
+	return out_exact && err_exact && !shares_pipes(s, e->run) ? RECORD_OBSERVED
+								  : RECORD_INFERRED;
 }
 
 static enum life_event verdict_event(uint32_t action)
@@ -89,11 +101,14 @@ static void fail_first(struct shim *s, struct exit_info *e)
 		e->action = POLICY_STAY_DOWN;
 }
 
-/* state: the policy's, to be made the container's; NULL when init has done so. */
-static void run_ended(struct shim *s, struct exit_info *e, const struct policy_state *state)
+/* state: the policy's, to be made the container's, and r NULL; or what init saw, who has done so.
+ */
+static void run_ended(struct shim *s, struct exit_info *e, const struct exit_record *r,
+	const struct policy_state *state)
 {
 	uint8_t flags = close_output(s, e);
 
+	health_ended(s);
 	s->service_pid = 0;
 	s->fresh_delay_usec = e->delay_usec;
 	journal_append(&s->journal, RECORD_EXITED, flags, e->run, e, sizeof(*e));
@@ -101,7 +116,32 @@ static void run_ended(struct shim *s, struct exit_info *e, const struct policy_s
 		s->shared->policy = *state;
 		s->shared->head = s->shared->acked = e->seq;
 	}
+	post_mortem_add(s, e, r);
 	fail_first(s, e);
+	shim_event(s, verdict_event(e->action));
+}
+
+/* Every few seconds for ever: the journal is not told, but how far the ring is read must be known
+ * to a successor. */
+static void probe_ended(struct shim *s, const struct exit_record *r)
+{
+	probes_exec_ended(s, r);
+	s->journal.now.exit_seq = r->seq;
+	s->journal.now.exit_count = 1;
+	if (s->health.state)
+		s->health.state->exits_seen = r->seq;
+}
+
+/* More exits of different ends than PID 1 has places for: what it says is the newest one's, which
+ * may have been the last. */
+static void gap_taken(struct shim *s, struct exit_info *e)
+{
+	uint8_t flags = close_output(s, e);
+
+	health_ended(s);
+	s->service_pid = 0;
+	s->fresh_delay_usec = e->delay_usec;
+	journal_append(&s->journal, RECORD_EXIT_GAP, flags, e->run, e, sizeof(*e));
 	shim_event(s, verdict_event(e->action));
 }
 
@@ -109,15 +149,22 @@ static void record_taken(struct shim *s, const struct exit_record *r)
 {
 	struct exit_info e = info_of(s, r);
 
+	oom_narrow(s, &e, r->oom_kills);
 	switch (r->kind) {
 	case EXIT_SERVICE:
-		run_ended(s, &e, NULL);
+		run_ended(s, &e, r, NULL);
+		break;
+	case EXIT_EXEC:
+		if (probes_exec_is(r->exec_id))
+			probe_ended(s, r);
+		else
+			execs_ended(s, r, &e);
 		break;
 	case EXIT_OOM:
 		journal_append(&s->journal, RECORD_OOM, 0, e.run, &e, sizeof(e));
 		break;
 	case EXIT_GAP:
-		journal_append(&s->journal, RECORD_EXIT_GAP, 0, e.run, &e, sizeof(e));
+		gap_taken(s, &e);
 		break;
 	default: /* of a later release */
 		break;
@@ -134,11 +181,26 @@ static void record_lost(struct shim *s, uint64_t seq)
 	journal_append(&s->journal, RECORD_EXIT_GAP, RECORD_INFERRED, e.run, &e, sizeof(e));
 }
 
+/* Also what a predecessor journalled and did not live to acknowledge. While PID 1 lives it is who
+ * notes it: it counts further exits into the newest record until then. */
+static void acknowledge(struct shim *s)
+{
+	const struct history *h = &s->journal.now;
+	const struct ack_req ack = {.value = h->exit_seq, .count = h->exit_count};
+
+	if (s->shared->acked >= ack.value)
+		return;
+	if (!shim_has_init(s) || s->init.fd < 0)
+		s->shared->acked = ack.value; /* also when its PID 1 died over the word */
+	else if (s->exits_acked < ack.value &&
+		 link_init_send(s, INIT_ACK, 0, &ack, sizeof(ack)) == 0)
+		s->exits_acked = ack.value;
+}
+
 void exits_read(struct shim *s, uint64_t upto, uint32_t before_run)
 {
 	uint64_t seq, head;
 	struct exit_record r;
-	struct u64_req ack;
 
 	if (!s->shared)
 		return;
@@ -149,7 +211,7 @@ void exits_read(struct shim *s, uint64_t upto, uint32_t before_run)
 		head - seq > EXIT_SLOTS) /* a ring holds no more: what is older was overwritten */
 		seq = head - EXIT_SLOTS;
 	while (seq < head) {
-		bool whole = ring_read(s, ++seq, &r) == 0;
+		bool whole = exits_ring_read(s, ++seq, &r) == 0;
 
 		if (whole && r.run >= before_run)
 			break;
@@ -158,12 +220,13 @@ void exits_read(struct shim *s, uint64_t upto, uint32_t before_run)
 		else
 			record_lost(s, seq);
 	}
-	/* also what a predecessor journalled and did not live to acknowledge */
-	ack.value = s->journal.now.exit_seq;
-	if (s->shared->acked >= ack.value)
-		return;
-	s->shared->acked = ack.value;
-	link_init_send(s, INIT_ACK, 0, &ack, sizeof(ack));
+	acknowledge(s);
+}
+
+bool exits_behind(const struct shim *s)
+{
+	return s->shared &&
+	       __atomic_load_n(&s->shared->head, __ATOMIC_ACQUIRE) > s->journal.now.exit_seq;
 }
 
 /* Without init's word ---------------------------------------------------------------------------
@@ -203,17 +266,6 @@ static void start_failure_into(const struct shim *s, struct exit_info *e)
 	e->code = e->step == SPAWN_EXEC && s->start_errno == ENOENT ? 127 : 126;
 }
 
-static void oom_into(struct shim *s, struct exit_info *e)
-{
-	uint64_t kills;
-
-	if (cgfs_oom_kills(&s->hier, s->settings.cgroup, &kills) < 0)
-		return;
-	if (kills > s->shared->oom_kills)
-		e->flags |= EXIT_OOM_SEEN;
-	s->shared->oom_kills = kills;
-}
-
 /* The restart verb is the operator's word: neither policy nor budget have a say or count it. */
 static struct policy_verdict verdict_again(struct policy_state *state)
 {
@@ -237,6 +289,10 @@ static void apply_policy(struct shim *s, struct policy_state *state, struct exit
 	};
 	struct policy_verdict v;
 
+	if (s->journal.now.unhealthy.run == e->run) {
+		pe.signal = 0; /* whatever its status: that is no success */
+		pe.code = POLICY_FAILED;
+	}
 	if (s->journal.now.stopping)
 		state->down = 1; /* init may have died with the stop unheard */
 	v = s->journal.now.restarting && !state->down ? verdict_again(state)
@@ -263,7 +319,7 @@ static void end_by_policy(struct shim *s, struct exit_info *e)
 		e->seq = s->journal.now.exit_seq + 1;
 	s->shared->state = RUN_NONE;
 	s->shared->pid = 0;
-	run_ended(s, e, &state);
+	run_ended(s, e, NULL, &state);
 }
 
 void exits_decide(struct shim *s)

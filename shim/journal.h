@@ -8,17 +8,28 @@
 
 #include "ipc/history.h"
 
+#define JOURNAL_MARKS 64u
+
 struct journal {
 	int dirfd; /* not owned: the state directory */
 	int fd;
-	uint64_t end;  /* where the next record goes */
+	uint64_t end;	   /* where the next record goes */
+	uint64_t max;	   /* compacted when it is larger; bytes */
+	uint64_t reserved; /* disk up to here is ours already */
 	uint32_t lost; /* records that could not be written (disk full); told when one can be again
 			*/
-	int err;       /* why */
-	struct history now; /* everything written so far, folded */
+	uint32_t lost_exits; /* so many of them were exits */
+	int err;	     /* why */
+	struct history now;  /* everything written so far, folded */
 	uint32_t file; /* counts the files: compaction makes a new one, in which places differ */
 	void (*appended)(void *ctx); /* a record more; may be NULL */
 	void *ctx;
+	/* Where some records of this file begin, as seeking came by: nobody makes us read all of it
+	 * again and again. */
+	struct journal_mark {
+		uint64_t seq, at;
+	} marks[JOURNAL_MARKS];
+	unsigned marks_len;
 };
 
 /* A reader's place: behind the record with this sequence. Only the sequence means anything to
@@ -29,7 +40,8 @@ struct journal_place {
 	uint32_t file;
 };
 
-/* Opens or creates it; a torn tail is cut off. 0: it was there; 1: it is new; or a fault. */
+/* Opens or creates it; a torn tail is cut off. HOLDFAST_JOURNAL_SIZE bounds it (8 MiB). 0: it was
+ * there; 1: it is new; or a fault. */
 int journal_open(struct journal *j, int state_dirfd, const char *id);
 
 /* Goes on in another boot of the host: 0 or a fault. */

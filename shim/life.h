@@ -46,7 +46,8 @@ enum life_action {
 	ACT_DECIDE = 1u << 6,	/* infer the exit, apply the policy */
 	ACT_CLEAN = 1u << 7,	/* kill and remove the cgroup, forget the sandbox's descriptors */
 	ACT_DELAY = 1u << 8,	/* arm the fresh start's timer */
-	ACT_DOWN = 1u << 9,	/* journal it, tell who waits, retire */
+	ACT_ABORT = 1u << 9,	/* kill the launch: it may wait for ever (a dead network mount) */
+	ACT_DOWN = 1u << 10,	/* journal it, tell who waits, retire */
 };
 
 struct life_step {

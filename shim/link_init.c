@@ -24,16 +24,49 @@
 #define SYNC_WAIT_USEC USEC_PER_SEC
 #define DRAIN_MAX      256 /* packets a turn: PID 1 must not keep the loop to itself */
 
-int link_init_send(struct shim *s, uint16_t verb, uint64_t tag, const void *body, size_t len)
+int link_init_send_fds(struct shim *s, uint16_t verb, uint64_t tag, const void *body, size_t len,
+	const int *fds, size_t nfds)
 {
 	int r;
 
 	if (!s->init.loop || s->init.fd < 0)
 		return -ENOTCONN;
-	r = channel_send(s->init.fd, verb, tag, body, len, NULL, 0);
+	r = channel_send(s->init.fd, verb, tag, body, len, fds, nfds);
 	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
 		log_warn("init: %s: %s", verb_name(verb), strerror(-r));
 	return r;
+}
+
+int link_init_send(struct shim *s, uint16_t verb, uint64_t tag, const void *body, size_t len)
+{
+	return link_init_send_fds(s, verb, tag, body, len, NULL, 0);
+}
+
+void link_init_keep(struct shim *s, enum held_kind kind, uint64_t key, int fd)
+{
+	struct held name = {.kind = kind, .key = key};
+
+	if (shim_has_init(s) && fd >= 0)
+		link_init_send_fds(s, INIT_KEEP, 0, &name, sizeof(name), &fd, 1);
+}
+
+void link_init_unkeep(struct shim *s, enum held_kind kind, uint64_t key)
+{
+	struct held name = {.kind = kind, .key = key};
+
+	if (shim_has_init(s))
+		link_init_send(s, INIT_UNKEEP, 0, &name, sizeof(name));
+}
+
+static int keep_edge(void *ctx, enum held_kind kind, uint64_t key, int fd)
+{
+	link_init_keep(ctx, kind, key, fd);
+	return 0;
+}
+
+void link_init_keep_edge(struct shim *s)
+{
+	takeover_each_edge(s, keep_edge, s);
 }
 
 int link_init_map(struct shim *s, int memfd)
@@ -83,12 +116,16 @@ static void on_reply(struct shim *s, struct packet *p)
 	if (p->h.tag & ONCE_TAG) {
 		clients_answered(s, p->h.tag, r.err, r.text);
 		steer_answered(s, p->h.tag, r.err);
+		overload_answered(s, p->h.tag, r.err);
+		exec_answered(s, p->h.tag, r.err);
 	}
 	if (s->stop_tag && p->h.tag == s->stop_tag) {
 		s->stop_tag = 0;
 		loop_timer_cancel(&s->stop_timer);
 	}
 	notify_answered(s, p->h.tag);
+	health_answered(s, p->h.tag);
+	probes_exec_answered(s, p->h.tag, r.err);
 	if (r.err < 0 && !shim_has_init(s)) {
 		s->start_errno = -r.err;
 		s->start_step = r.step;
@@ -119,6 +156,8 @@ static void pump_terminal(struct shim *s, uint32_t run)
 		}
 		link_keeper_hold(s, HELD_TTY_PIPE_RD, 0, s->tty_pipe[0]);
 		link_keeper_hold(s, HELD_TTY_PIPE_WR, 0, s->tty_pipe[1]);
+		link_init_keep(s, HELD_TTY_PIPE_RD, 0, s->tty_pipe[0]);
+		link_init_keep(s, HELD_TTY_PIPE_WR, 0, s->tty_pipe[1]);
 	}
 	r = (struct pump_run){
 		.run = run,
@@ -247,13 +286,14 @@ static void sync_end(struct shim *s)
 		return;
 	s->sync_tag = 0;
 	loop_timer_cancel(&s->sync_timer);
-	pump_pause(&s->pump, false);
 	if (s->sync_started.run && s->sync_started.run == s->shared->run)
 		started(s, s->sync_started, fd_take(&s->sync_pidfd));
 	fd_close(&s->sync_pidfd);
 	s->sync_started.run = 0;
-	exits_read(s, EXITS_ALL);
+	exits_read(s, EXITS_ALL); /* while nothing moves it is plain where each run's output ends */
+	pump_pause(&s->pump, false);
 	output_settle(s);
+	serve_changed(s);
 	link_init_catch_up(s);
 }
 
@@ -267,6 +307,17 @@ static void on_waiting(struct shim *s, struct packet *p)
 		s, "%s: waiting for %u processes of run %u to die", s->settings.id, b.left, b.run);
 }
 
+static void on_execed(struct shim *s, struct packet *p)
+{
+	struct init_execed b;
+
+	memcpy(&b, p->body, sizeof(b));
+	if (probes_exec_is(b.id))
+		probes_exec_begun(s, b.id, packet_take_fd(p, 0));
+	else
+		execs_begun(s, p);
+}
+
 static const struct {
 	uint16_t verb;
 	void (*handle)(struct shim *s, struct packet *p);
@@ -277,6 +328,7 @@ static const struct {
 	{INIT_STARTED, on_started},
 	{INIT_RECORD, on_record},
 	{INIT_WAITING, on_waiting},
+	{INIT_EXECED, on_execed},
 };
 
 /* Without init the channel's other end is the service-to-be: it says why its exec failed, or the
@@ -287,6 +339,7 @@ static void channel_closed(struct shim *s)
 	loop_io_finish(&s->init);
 	clients_unanswered(s);
 	steer_unanswered(s);
+	exec_unanswered(s);
 	if (!shim_has_init(s) && !s->start_errno && s->phase == PHASE_STARTING && s->shared)
 		link_init_service_up(s);
 	link_keeper_drop(s, HELD_INIT_CHANNEL, 0);
@@ -298,6 +351,7 @@ void link_init_ended(struct shim *s)
 {
 	if (!shim_has_init(s) && !s->start_errno && s->phase == PHASE_STARTING && s->shared)
 		link_init_service_up(s);
+	execs_lost(s);
 	shim_event(s, LIFE_ON_INIT_GONE);
 }
 
@@ -349,6 +403,7 @@ static void on_channel(struct loop_io *io)
 void link_init_attach(struct shim *s, int channel)
 {
 	loop_io_finish(&s->init);
+	s->exits_acked = 0; /* another one has not heard of any */
 	loop_io_start(&s->init, &s->loop, channel, on_channel, s);
 }
 
@@ -431,11 +486,14 @@ void link_init_forget(struct shim *s)
 		HELD_TTY_PIPE_RD, HELD_TTY_PIPE_WR, HELD_STDIN};
 
 	notify_end(s);
+	probes_forget(s);
+	pressure_end(s);
 	for (size_t i = 0; i < array_size(kinds); i++)
 		link_keeper_drop(s, kinds[i], 0);
 	loop_io_finish(&s->init);
 	clients_unanswered(s);
 	steer_unanswered(s);
+	exec_unanswered(s);
 	loop_io_finish(&s->init_pidfd);
 	loop_timer_cancel(&s->reap_timer);
 	fd_close(&s->tty);

@@ -46,6 +46,13 @@ void link_keeper_drop(struct shim *s, enum held_kind kind, uint64_t key)
 	link_keeper_send(s, KEEPER_DROP, &name, sizeof(name), -1);
 }
 
+void link_keeper_abort(struct shim *s)
+{
+	struct u64_req launch = {.value = s->launch_nonce};
+
+	link_keeper_send(s, KEEPER_KILL, &launch, sizeof(launch), -1);
+}
+
 /* Held descriptors ------------------------------------------------------------------------------
  */
 
@@ -114,6 +121,19 @@ static void held_calls(struct shim *s, uint64_t key, int fd)
 	keep(&s->calls_held, fd);
 }
 
+static void held_rules(struct shim *s, uint64_t key, int fd)
+{
+	keep(&s->rules_held, fd);
+}
+
+static void held_spool(struct shim *s, uint64_t key, int fd)
+{
+	if (key < LOG_STREAMS)
+		keep(&s->spools[key], fd);
+	else
+		close(fd);
+}
+
 static void held_tty_pipe_rd(struct shim *s, uint64_t key, int fd)
 {
 	keep(&s->tty_pipe[0], fd);
@@ -139,6 +159,14 @@ static void (*const held_handlers[HELD_KINDS])(struct shim *s, uint64_t key, int
 	[HELD_NOTIFY] = notify_held,
 	[HELD_STORED] = notify_stored,
 	[HELD_CALLS] = held_calls,
+	[HELD_RULES] = held_rules,
+	[HELD_EXEC] = exec_io_held,
+	[HELD_EXEC_PID] = exec_alone_held,
+	[HELD_PROBE] = probes_held,
+	[HELD_ROOT] = probes_root_held,
+	[HELD_PRESSURE] = pressure_held,
+	[HELD_PRESSURE_CONN] = pressure_conn_held,
+	[HELD_SPOOL] = held_spool,
 };
 
 /* What the keeper says --------------------------------------------------------------------------
@@ -173,11 +201,29 @@ static void on_conn(struct shim *s, struct packet *p)
 	}
 }
 
+/* init remembers execs by their ids, and whoever adopts finds no table of calls. */
+static uint32_t newest_exec(const struct shim *s)
+{
+	uint32_t newest = 0;
+
+	for (unsigned i = 0; s->shared && i < EXEC_SLOTS; i++) {
+		uint32_t id = s->shared->execs[i].id;
+
+		if ((id & EXEC_IS_PROBE) == EXEC_IS_API && (id & ~EXEC_IS_PROBE) > newest)
+			newest = id & ~EXEC_IS_PROBE;
+	}
+	return newest;
+}
+
 /* Everything that is held is here: the table of calls with it, if there is one. */
 static int open_api(struct shim *s)
 {
 	int r = serve_open(s, fd_take(&s->calls_held));
 
+	if (r == 0 && s->calls.table->head.execs < newest_exec(s))
+		s->calls.table->head.execs = newest_exec(s);
+	exec_io_recover(s);
+	exec_alone_recover(s);
 	for (unsigned i = 0; r == 0 && i < s->early_len; i++)
 		serve_add(s, s->early[i].peer, s->early[i].fd);
 	return r;
@@ -271,5 +317,6 @@ int link_keeper_sync(struct shim *s, int channel)
 		dispatch(s, &p);
 	}
 	loop_io_start(&s->keeper, &s->loop, channel, on_readable, s);
+	output_spools(s);
 	return open_api(s);
 }

@@ -45,6 +45,8 @@ int main(int argc, char **argv)
 	prctl(PR_SET_NAME, "holdfast-shim"); /* exec by descriptor leaves a number there */
 	block_signals();
 	log_init("holdfast-shim", argv[1]);
+	if (retire_finish(argv[1]))
+		return 0;
 	if (shim_init(&shim, argv[1]) < 0) {
 		log_error("%s", fault_text());
 		return EXIT_FAILED;

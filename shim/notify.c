@@ -12,6 +12,7 @@
 #include "ipc/base/fd.h"
 #include "ipc/base/file.h"
 #include "ipc/base/log.h"
+#include "ipc/let_go.h"
 #include "ipc/notify.h"
 #include "shim/shim.h"
 #include "shim/store.h"
@@ -120,6 +121,11 @@ static enum sender whose(const struct shim *s, pid_t pid)
 	return SENDER_STRANGE;
 }
 
+bool notify_is_inside(const struct shim *s, int32_t pid)
+{
+	return whose(s, pid) == SENDER_INSIDE;
+}
+
 /* The socket stands in the container alone; whoever reaches it from outside and lives is turned
  * away. A sender that is gone already (systemd-notify and its like end at once) is believed: the
  * way there was open to root of the host only. */
@@ -139,19 +145,6 @@ static bool of_this_run(const struct shim *s, const struct datagram *d)
 /* What follows from it --------------------------------------------------------------------------
  */
 
-static void ready(struct shim *s)
-{
-	uint32_t run = s->shared->run;
-
-	if (s->shared->state != RUN_UP && s->shared->state != RUN_STARTING && shim_has_init(s))
-		return;
-	if (s->journal.now.ready_run != run)
-		journal_append(&s->journal, RECORD_READY, 0, run, NULL, 0);
-	if (shim_has_init(s))
-		link_init_send(s, INIT_READY, 0, NULL, 0);
-	shim_announce_ready(s);
-}
-
 static void take(struct shim *s, struct datagram *d)
 {
 	struct notify_msg m;
@@ -161,16 +154,26 @@ static void take(struct shim *s, struct datagram *d)
 		store_add(s, m.fdname, fd_take(&d->fds[i]));
 	if (m.unstore && m.named)
 		store_remove(s, m.fdname);
-	if (m.ready && s->shared && of_this_run(s, d))
-		ready(s);
+	if (s->shared && of_this_run(s, d))
+		health_heard(s, &m, d->sent);
 }
 
-static void skip(int fd)
+/* Our copies go last: with the datagram the kernel would close what it carries, in this thread. */
+static void skip(int fd, struct datagram *d)
 {
 	char byte;
 
 	if (recv(fd, &byte, 1, MSG_DONTWAIT | MSG_TRUNC) < 0)
 		log_debug("notify: %s", strerror(errno)); /* nothing there: it was taken */
+	let_go(d->fds, d->nfds);
+}
+
+static void skip_first(int fd)
+{
+	struct datagram d;
+
+	if (look(fd, &d) == 0)
+		skip(fd, &d);
 }
 
 /* false: there is none, or it must stay till init has answered. */
@@ -183,12 +186,13 @@ static bool one(struct shim *s)
 		return false;
 	if (counts(s, &d))
 		take(s, &d);
+	if (!s->notify.tag) {
+		skip(fd, &d);
+		return true;
+	}
 	for (unsigned i = 0; i < d.nfds; i++)
-		fd_close(&d.fds[i]);
-	if (s->notify.tag)
-		return false;
-	skip(fd);
-	return true;
+		fd_close(&d.fds[i]); /* the datagram has its own */
+	return false;
 }
 
 static void wait_for(struct shim *s, uint64_t usec)
@@ -218,6 +222,12 @@ static void on_readable(struct loop_io *io)
 		wait_for(s, ANSWER_USEC);
 }
 
+void notify_catch_up(struct shim *s)
+{
+	for (int n = 0; n < END_MAX && has_socket(s) && !s->notify.tag && one(s);)
+		n++;
+}
+
 static void go_on(struct shim *s)
 {
 	loop_timer_cancel(&s->notify.timer);
@@ -231,7 +241,7 @@ static void on_timer(struct loop_timer *t)
 	struct shim *s = t->ctx;
 
 	if (s->notify.tag && has_socket(s))
-		skip(s->notify.io.fd);
+		skip_first(s->notify.io.fd);
 	s->notify.tag = 0;
 	go_on(s);
 }

@@ -28,6 +28,8 @@ struct notify {
 void notify_setup(struct shim *s);
 void notify_held(struct shim *s, uint64_t key, int fd);	  /* the keeper's; takes over fd */
 void notify_stored(struct shim *s, uint64_t key, int fd); /* the same */
+bool notify_is_inside(const struct shim *s, int32_t pid); /* a process of the container */
+void notify_catch_up(struct shim *s);			  /* what waits is heard now */
 void notify_answered(struct shim *s, uint64_t tag);	  /* init has replied */
 
 /* The sandbox is about to go: takes what its service has still said, then closes the socket. */

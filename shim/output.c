@@ -2,6 +2,7 @@
  * over a shim's death, and from init, which makes them. The same pipe may come from both, more than
  * once, and as that of several runs (init uses the newest again while four are undrained), so what
  * counts is which pipe it is. Drained, it is given back to both. */
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include "ipc/base/fd.h"
@@ -93,6 +94,37 @@ void output_settle(struct shim *s)
 		link_init_send(s, INIT_DRAINED, 0, &drained, sizeof(drained));
 }
 
+void output_spools(struct shim *s)
+{
+	for (int i = 0; i < LOG_STREAMS; i++) {
+		/* init had no memory for a file: what it dropped is to be told all the same */
+		if (s->spools[i] < 0 && s->shared && s->shared->spool[i].dropped)
+			s->spools[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		if (s->spools[i] >= 0 && s->shared)
+			pump_spool(&s->pump, (enum log_stream)i, fd_take(&s->spools[i]),
+				&s->shared->spool[i], s->journal.now.run);
+	}
+}
+
+/* What init kept in memory is all in the log: it and the keeper may let go of it. */
+static void spools_done(struct shim *s)
+{
+	bool any = false;
+
+	for (int i = 0; i < LOG_STREAMS; i++) {
+		if (pump_spooling(&s->pump, (enum log_stream)i) >= 0)
+			return;
+		any |= s->pump.streams[i].spool.state != NULL;
+	}
+	if (!any)
+		return;
+	link_init_send(s, INIT_SPOOLED, 0, NULL, 0);
+	for (int i = 0; i < LOG_STREAMS; i++) {
+		s->pump.streams[i].spool.state = NULL;
+		link_keeper_drop(s, HELD_SPOOL, (uint64_t)i);
+	}
+}
+
 void output_changed(struct pump *p, void *shim)
 {
 	struct shim *s = shim;
@@ -101,6 +133,9 @@ void output_changed(struct pump *p, void *shim)
 		tell_gap(s, (enum log_stream)i);
 		release(s, (enum log_stream)i);
 	}
+	spools_done(s);
+	if (pump_told(p))
+		overload_flood(s);
 	output_settle(s);
 	link_init_catch_up(s);
 	retire_check(s);

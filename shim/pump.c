@@ -4,27 +4,21 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "ipc/base/clock.h"
 #include "ipc/base/fault.h"
 #include "ipc/base/fd.h"
+#include "ipc/base/slice.h"
 
 #define PUMP_STACK	(64u << 10)
-#define FULL_RETRY_MSEC 200 /* a full disk does not tell when it has room again */
-#define EXACT_WAIT_USEC (2 * USEC_PER_MSEC)
-/* A stream in full flow: what has come in between is worth one splice more than each page is. Below
- * the first number it is no flow, above the second the writer is about to wait for us. */
-#define FLOW_MIN      (32u << 10)
-#define FLOW_MAX      (512u << 10)
-#define FLOW_MSEC     1
-#define TTY_WAIT_USEC (50 * USEC_PER_MSEC)
+#define FULL_RETRY_MSEC 200		     /* a full disk does not tell when it has room again */
+#define LATER_NONE	-1		     /* something will come, or not: wait for it */
+#define SLICE_USEC	(20 * USEC_PER_MSEC) /* who serves somebody goes first */
 
 static void signal_event(int fd)
 {
@@ -37,16 +31,33 @@ static void signal_event(int fd)
 /* The thread ------------------------------------------------------------------------------------
  */
 
-static bool head_of(struct pump *p, struct pump_stream *s, struct pump_run *ret)
+static void notify(struct pump *p, bool *what)
 {
-	bool any;
+	__atomic_store_n(what, true, __ATOMIC_SEQ_CST);
+	signal_event(p->notice.fd);
+}
+
+enum source {
+	SOURCE_NONE,
+	SOURCE_SPOOL,
+	SOURCE_PIPE,
+};
+
+/* What goes into the log next: one look, since between two the owner may let the pump go on, and a
+ * pipe would overtake the spool. */
+static enum source source_of(struct pump *p, const struct pump_stream *s, struct pump_run *head)
+{
+	enum source from = SOURCE_NONE;
 
 	pthread_mutex_lock(&p->lock);
-	any = s->len > 0 && !p->paused;
-	if (any)
-		*ret = s->runs[0];
+	if (!p->paused && s->spool.fd >= 0) {
+		from = SOURCE_SPOOL;
+	} else if (!p->paused && s->len > 0) {
+		from = SOURCE_PIPE;
+		*head = s->runs[0];
+	}
 	pthread_mutex_unlock(&p->lock);
-	return any;
+	return from;
 }
 
 static void run_close(struct pump_run *r)
@@ -70,17 +81,47 @@ static void run_drained(struct pump *p, struct pump_stream *s, const struct pump
 	memmove(&s->runs[0], &s->runs[1], s->len * sizeof(s->runs[0]));
 	s->freed[s->freed_len++] = done.key; /* has room: pump_add() sees to it */
 	s->drained = done.run;
+	s->ended[done.run % PUMP_ENDS].run = done.run;
+	s->ended[done.run % PUMP_ENDS].end = s->offset;
 	pthread_mutex_unlock(&p->lock);
 	run_close(&done);
-	signal_event(p->notice.fd);
+	notify(p, &p->has_changed);
+}
+
+static uint64_t moved(const struct pump *p)
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < LOG_STREAMS; i++)
+		n += p->streams[i].offset;
+	return n;
 }
 
 static void set_busy(struct pump *p, struct pump_stream *s, bool busy)
 {
+	bool tell;
+
 	pthread_mutex_lock(&p->lock);
 	s->busy = busy;
 	s->offset = s->sink.offset;
+	tell = p->tell_at && moved(p) >= p->tell_at;
+	p->told |= tell;
+	p->tell_at = tell ? 0 : p->tell_at;
 	pthread_mutex_unlock(&p->lock);
+	if (tell)
+		notify(p, &p->has_changed);
+}
+
+/* Counted in the log itself, where the bytes are missing. */
+static void note_dropped(
+	struct pump *p, struct pump_stream *s, uint64_t bytes, uint32_t run, int err)
+{
+	sink_gap(&s->sink, bytes, run);
+	pthread_mutex_lock(&p->lock);
+	s->dropped += bytes;
+	s->err = err;
+	pthread_mutex_unlock(&p->lock);
+	notify(p, &p->has_changed);
 }
 
 /* The log takes no more: what the pipe holds goes nowhere, counted. */
@@ -91,12 +132,7 @@ static bool drop(struct pump *p, struct pump_stream *s, const struct pump_run *r
 
 	if (n <= 0)
 		return false;
-	sink_gap(&s->sink, (uint64_t)n, r->run);
-	pthread_mutex_lock(&p->lock);
-	s->dropped += (uint64_t)n;
-	s->err = err;
-	pthread_mutex_unlock(&p->lock);
-	signal_event(p->notice.fd);
+	note_dropped(p, s, (uint64_t)n, r->run, err);
 	return true;
 }
 
@@ -109,9 +145,14 @@ static int64_t feed_from_tty(const struct pump_run *r)
 	return n < 0 ? -errno : n;
 }
 
-enum turn { TURN_MOVED, TURN_FLOWS, TURN_EMPTY, TURN_FULL };
+static void tell_grown(struct pump *p)
+{
+	if (__atomic_exchange_n(&p->tell, false, __ATOMIC_SEQ_CST))
+		notify(p, &p->has_grown);
+}
 
-static enum turn turn(struct pump *p, struct pump_stream *s, const struct pump_run *r)
+/* When to look again, msec. */
+static int turn(struct pump *p, struct pump_stream *s, const struct pump_run *r)
 {
 	int64_t n, fed = 0;
 
@@ -120,27 +161,75 @@ static enum turn turn(struct pump *p, struct pump_stream *s, const struct pump_r
 		fed = feed_from_tty(r);
 	n = sink_splice(&s->sink, r->fd, r->run);
 	set_busy(p, s, false);
-	if (n >= FLOW_MIN && n < FLOW_MAX && !r->dead)
-		return TURN_FLOWS;
-	if (n > 0 || fed > 0)
-		return TURN_MOVED;
+	if (n > 0) {
+		tell_grown(p);
+		return r->dead ? 0 : pace_msec(&s->pace, n, r->size, now_mono());
+	}
+	if (fed > 0)
+		return 0;
 	if (n == 0 || (n == -EAGAIN && r->dead)) {
 		run_drained(p, s, r);
-		return TURN_MOVED;
+		return 0;
 	}
 	/* A terminal that nobody has open at the moment answers EIO and polls as hung up: look
 	 * again later rather than at once. */
 	if (n == -EAGAIN)
-		return fed < 0 && fed != -EAGAIN ? TURN_FULL : TURN_EMPTY;
+		return fed < 0 && fed != -EAGAIN ? FULL_RETRY_MSEC : LATER_NONE;
 	if (p->block_when_full)
-		return TURN_FULL;
-	return drop(p, s, r, (int)n) ? TURN_MOVED : TURN_FULL;
+		return FULL_RETRY_MSEC;
+	return drop(p, s, r, (int)n) ? 0 : FULL_RETRY_MSEC;
+}
+
+/* All is there, and what did not fit into the memory is said: never again. */
+static void spool_end(struct pump *p, struct pump_stream *s)
+{
+	struct pump_spool *sp = &s->spool;
+
+	if (sp->state->dropped)
+		note_dropped(p, s, sp->state->dropped, sp->run, -ENOBUFS);
+	sp->state->dropped = 0;
+	__atomic_store_n(&sp->state->base, SPOOL_COPIED, __ATOMIC_RELEASE);
+	pthread_mutex_lock(&p->lock);
+	fd_close(&sp->fd);
+	pthread_mutex_unlock(&p->lock);
+	notify(p, &p->has_changed);
+}
+
+static int spool_turn(struct pump *p, struct pump_stream *s)
+{
+	struct pump_spool *sp = &s->spool;
+	int64_t n = 0;
+
+	if (sp->at < sp->len) {
+		set_busy(p, s, true);
+		n = sink_copy(&s->sink, sp->fd, sp->at, sp->len - sp->at, sp->run);
+		set_busy(p, s, false);
+	}
+	if (n > 0) {
+		pthread_mutex_lock(&p->lock);
+		sp->at += (uint64_t)n;
+		pthread_mutex_unlock(&p->lock);
+		tell_grown(p);
+		return 0;
+	}
+	if (n < 0 && p->block_when_full)
+		return FULL_RETRY_MSEC;
+	if (n < 0)
+		note_dropped(p, s, sp->len - sp->at, sp->run, (int)n);
+	spool_end(p, s);
+	return 0;
+}
+
+static int sooner(int a, int b)
+{
+	return a < 0 || b < a ? b : a;
 }
 
 static void *pump_main(void *arg)
 {
 	struct pump *p = arg;
 
+	slice_ask(SLICE_USEC);
 	for (;;) {
 		struct pollfd fds[1 + 2 * LOG_STREAMS] = {{.fd = p->wake, .events = POLLIN}};
 		int timeout = -1;
@@ -149,18 +238,15 @@ static void *pump_main(void *arg)
 
 		for (int i = 0; i < LOG_STREAMS; i++) {
 			struct pump_stream *s = &p->streams[i];
-			enum turn t = TURN_EMPTY;
-			struct pump_run r;
+			struct pump_run r = {.fd = -1, .tty = -1};
+			enum source from = source_of(p, s, &r);
+			int later;
 
-			if (!head_of(p, s, &r))
+			if (from == SOURCE_NONE)
 				continue;
-			t = turn(p, s, &r);
-			if (t == TURN_MOVED)
-				timeout = 0;
-			else if (t == TURN_FLOWS)
-				timeout = timeout ? FLOW_MSEC : 0;
-			else if (t == TURN_FULL)
-				timeout = timeout < 0 ? FULL_RETRY_MSEC : timeout;
+			later = from == SOURCE_SPOOL ? spool_turn(p, s) : turn(p, s, &r);
+			if (later != LATER_NONE)
+				timeout = sooner(timeout, later);
 			else
 				fds[n++] = (struct pollfd){
 					.fd = r.tty >= 0 ? r.tty : r.fd, .events = POLLIN};
@@ -184,8 +270,18 @@ static void on_notice(struct loop_io *io)
 	struct pump *p = io->ctx;
 	uint64_t count;
 
-	if (read(io->fd, &count, sizeof(count)) > 0)
+	if (read(io->fd, &count, sizeof(count)) < 0)
+		return;
+	if (__atomic_exchange_n(&p->has_grown, false, __ATOMIC_SEQ_CST))
+		p->grown(p->ctx);
+	if (__atomic_exchange_n(&p->has_changed, false, __ATOMIC_SEQ_CST))
 		p->changed(p, p->ctx);
+}
+
+void pump_tell(struct pump *p, void (*grown)(void *ctx))
+{
+	p->grown = grown;
+	__atomic_store_n(&p->tell, true, __ATOMIC_SEQ_CST);
 }
 
 static int spawn_thread(struct pump *p)
@@ -222,6 +318,7 @@ int pump_start(struct pump *p, struct loop *loop, int log_dirfd, const struct se
 		if (r < 0)
 			return r;
 		p->streams[i].offset = p->streams[i].sink.offset;
+		p->streams[i].spool.fd = -1;
 	}
 	p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	notice = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -254,6 +351,7 @@ void pump_finish(struct pump *p)
 		for (unsigned k = 0; k < s->len; k++)
 			run_close(&s->runs[k]);
 		s->len = 0;
+		fd_close(&s->spool.fd);
 		sink_close(&s->sink);
 	}
 	loop_io_finish(&p->notice);
@@ -328,6 +426,7 @@ enum pump_added pump_add(struct pump *p, enum log_stream stream, struct pump_run
 	enum pump_added r;
 
 	run.pipe = inode(run.fd);
+	run.size = fcntl(run.fd, F_GETPIPE_SZ);
 	pthread_mutex_lock(&p->lock);
 	r = add(&p->streams[stream], run);
 	pthread_mutex_unlock(&p->lock);
@@ -350,6 +449,43 @@ bool pump_known(struct pump *p, enum log_stream stream, int fd, uint32_t run)
 		go_on(s, r, run);
 	pthread_mutex_unlock(&p->lock);
 	return there;
+}
+
+/* How much of it a predecessor has put into the log. */
+static uint64_t spool_done(
+	const struct pump_stream *s, const struct spool_state *state, uint64_t len)
+{
+	uint64_t base = state->base, done;
+
+	if (base == SPOOL_COPIED)
+		return len;
+	done = base <= s->offset ? s->offset + 1 - base : 0;
+	return done < len ? done : len;
+}
+
+void pump_spool(
+	struct pump *p, enum log_stream stream, int fd, struct spool_state *state, uint32_t run)
+{
+	struct pump_stream *s = &p->streams[stream];
+	uint64_t len = state->len < SPOOL_MAX ? state->len : SPOOL_MAX;
+
+	pthread_mutex_lock(&p->lock);
+	if (!state->base)
+		state->base = s->offset + 1;
+	fd_close(&s->spool.fd);
+	s->spool = (struct pump_spool){
+		.fd = fd, .at = spool_done(s, state, len), .len = len, .run = run, .state = state};
+	pthread_mutex_unlock(&p->lock);
+}
+
+int pump_spooling(struct pump *p, enum log_stream stream)
+{
+	int fd;
+
+	pthread_mutex_lock(&p->lock);
+	fd = p->streams[stream].spool.fd;
+	pthread_mutex_unlock(&p->lock);
+	return fd;
 }
 
 unsigned pump_freed(struct pump *p, enum log_stream stream, uint32_t keys[PUMP_RUNS_MAX])
@@ -384,51 +520,33 @@ void pump_run_dead(struct pump *p, uint32_t run)
 	signal_event(p->wake);
 }
 
-/* What a terminal has taken may still be on its way through the kernel, where no count sees it;
- * only reading brings it forth. So the end is known once the thread has read it empty. */
-static bool terminal_busy(const struct pump_stream *s, uint32_t run)
+uint64_t pump_moved(struct pump *p)
 {
-	for (unsigned i = 0; i < s->len && s->runs[i].run <= run; i++)
-		if (s->runs[i].tty >= 0)
-			return true;
-	return false;
+	uint64_t n;
+
+	pthread_mutex_lock(&p->lock);
+	n = moved(p);
+	pthread_mutex_unlock(&p->lock);
+	return n;
 }
 
-/* Bytes waiting in the pipes of runs up to this one. With the lock held the thread can't close
- * them. */
-static uint64_t queued(const struct pump_stream *s, uint32_t run)
+void pump_watch(struct pump *p, uint64_t bytes)
 {
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < s->len && s->runs[i].run <= run; i++) {
-		int n = 0;
-
-		if (ioctl(s->runs[i].fd, FIONREAD, &n) == 0)
-			sum += (uint64_t)n;
-		if (s->runs[i].tty >= 0 && ioctl(s->runs[i].tty, FIONREAD, &n) == 0)
-			sum += (uint64_t)n;
-	}
-	return sum;
+	pthread_mutex_lock(&p->lock);
+	p->tell_at = bytes ? moved(p) + bytes : 0;
+	p->told = false;
+	pthread_mutex_unlock(&p->lock);
 }
 
-uint64_t pump_run_end(struct pump *p, enum log_stream stream, uint32_t run, bool *exact)
+bool pump_told(struct pump *p)
 {
-	struct pump_stream *s = &p->streams[stream];
-	uint64_t deadline =
-		now_mono() + (p->streams[stream].len && p->streams[stream].runs[0].tty >= 0
-					     ? TTY_WAIT_USEC
-					     : EXACT_WAIT_USEC);
-	uint64_t end;
+	bool told;
 
-	for (;;) {
-		pthread_mutex_lock(&p->lock);
-		end = s->offset + queued(s, run);
-		*exact = !s->busy && !terminal_busy(s, run);
-		pthread_mutex_unlock(&p->lock);
-		if (*exact || now_mono() > deadline)
-			return end;
-		sched_yield();
-	}
+	pthread_mutex_lock(&p->lock);
+	told = p->told;
+	p->told = false;
+	pthread_mutex_unlock(&p->lock);
+	return told;
 }
 
 bool pump_idle(struct pump *p)
@@ -437,7 +555,7 @@ bool pump_idle(struct pump *p)
 
 	pthread_mutex_lock(&p->lock);
 	for (int i = 0; i < LOG_STREAMS; i++)
-		idle = idle && p->streams[i].len == 0;
+		idle = idle && p->streams[i].len == 0 && p->streams[i].spool.fd < 0;
 	pthread_mutex_unlock(&p->lock);
 	return idle;
 }

@@ -58,8 +58,13 @@ static void rejoin(struct shim *s)
 	s->service_pid = h->pid;
 	if (s->phase == PHASE_RUNNING)
 		pidfile_write(s); /* the predecessor may have died over it */
+	link_init_keep_edge(s);	  /* the same */
 	if (h->state == LIFE_LAUNCHED)
 		link_init_send(s, INIT_START, 0, NULL, 0); /* a second one does nothing */
+	/* a predecessor may have died between writing it down and telling it */
+	if (shim_has_init(s))
+		link_init_send(s, INIT_POLICY, 0, &s->settings.policy, sizeof(s->settings.policy));
+	pause_recover(s);
 	if (s->phase == PHASE_STOPPING && shim_has_init(s) && s->shared &&
 		!s->shared->policy.down) {
 		/* intended, never delivered */
@@ -69,6 +74,10 @@ static void rejoin(struct shim *s)
 	if (!shim_has_init(s))
 		rejoin_service(s);
 	link_init_sync(s);
+	pump_run_beside(&s->pump, s->journal.now.init_pid);
+	if (s->phase == PHASE_RUNNING)
+		health_began(s);
+	shim_settle(s);
 }
 
 /* A launch was intended. The keeper tells its outcome; if it never heard of it, it is asked now. */
@@ -77,12 +86,14 @@ static void rejoin_launch(struct shim *s)
 	struct launch_req req = {.nonce = s->launch_nonce};
 
 	shim_set_phase(s, s->journal.now.stopping ? PHASE_ABORTING : PHASE_LAUNCHING);
-	if (s->hello.launch_nonce == s->launch_nonce)
-		return;
-	/* what a launch under a dead keeper has made is nobody's child: away with it */
-	link_init_forget(s);
-	clean_kill(s);
-	link_keeper_send(s, KEEPER_LAUNCH, &req, sizeof(req), -1);
+	if (s->hello.launch_nonce != s->launch_nonce) {
+		/* what a launch under a dead keeper has made is nobody's child: away with it */
+		link_init_forget(s);
+		clean_kill(s);
+		link_keeper_send(s, KEEPER_LAUNCH, &req, sizeof(req), -1);
+	}
+	if (s->phase == PHASE_ABORTING)
+		link_keeper_abort(s);
 }
 
 /* PID 1 by its journalled identity: a pid alone may be somebody else's by now. */
@@ -94,14 +105,20 @@ static void kill_orphan(const struct history *h)
 		pidfd_kill(pidfd, SIGKILL);
 }
 
+/* Shared memory is as new as its pair, and may know no run yet: runs are counted on from the
+ * journal's, or one would be taken for one that has ended. */
+static void number_run(struct shim *s)
+{
+	if (s->shared && s->journal.now.run > s->shared->run)
+		s->shared->run = s->journal.now.run;
+}
+
 /* Supervisors and sandbox all died, or the host went down: nobody saw how it ended. */
 static void lost(struct shim *s, bool same_boot, const char *why)
 {
 	journal_warn(&s->journal, "%s", why);
 	exits_read(s, EXITS_ALL); /* the ring may know more than anybody who is left */
-	if (s->shared && s->journal.now.run > s->shared->run)
-		s->shared->run = s->journal.now.run;
-
+	number_run(s);
 	if (s->shared && s->journal.now.stopping)
 		s->shared->policy.down = 1;
 	if (same_boot)
@@ -111,13 +128,18 @@ static void lost(struct shim *s, bool same_boot, const char *why)
 	exits_decide(s);
 }
 
+/* Its exit is journalled and its PID 1 gone. One that was to go on in place has died before it did:
+ * what follows is a fresh start. */
 static void resume_fresh(struct shim *s)
 {
-	s->fresh_delay_usec = s->journal.now.last.delay_usec;
+	const struct history *h = &s->journal.now;
+	bool down = h->last.action == POLICY_STAY_DOWN || h->stopping ||
+		    (s->shared && s->shared->policy.down);
+
+	kill_orphan(h);
+	s->fresh_delay_usec = h->last.delay_usec;
 	shim_set_phase(s, PHASE_DECIDE);
-	shim_event(s, s->journal.now.last.action == POLICY_START_FRESH && !s->journal.now.stopping
-			      ? LIFE_ON_EXIT_FRESH
-			      : LIFE_ON_EXIT_DOWN);
+	shim_event(s, down ? LIFE_ON_EXIT_DOWN : LIFE_ON_EXIT_FRESH);
 }
 
 /* The file `start`: put there under the lock, while nobody supervised, by a client that wants a
@@ -157,13 +179,12 @@ int shim_recover(struct shim *s)
 	if (r < 0)
 		return r;
 	s->launch_nonce = h->launch_nonce;
+	s->remove = h->removing;
 	if (s->shared &&
 		h->exit_seq > s->shared->head) /* journalled, and killed before it was published */
 		s->shared->head = s->shared->acked = h->exit_seq;
+	number_run(s);
 	if (h->state == LIFE_NEW) {
-		if (s->shared &&
-			h->run > s->shared->run) /* the shared memory is as new as the pair */
-			s->shared->run = h->run;
 		shim_set_phase(s, PHASE_NEW);
 	} else if (h->state == LIFE_DOWN) {
 		shim_set_phase(s, PHASE_DOWN);

@@ -1,5 +1,6 @@
 /* The ends: taking a sandbox away after PID 1 has ended, and leaving altogether. Every step can be
  * done twice: a shim that dies in between leaves the rest to the next. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #define CLEAN_MAX_USEC	 (500 * USEC_PER_MSEC)
 #define STUCK_USEC	 (30 * USEC_PER_SEC)
 #define LINGER_USEC	 (10 * USEC_PER_SEC)
+#define GONE_MAX	 (ID_MAX + 16)
 
 /* The sandbox -----------------------------------------------------------------------------------
  */
@@ -97,39 +99,92 @@ static void remove_logs(struct shim *s)
 		log_warn("%s", fault_text());
 }
 
+static int open_parent(void)
+{
+	return openat(SHIM_FD_STATE, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* Does the state directory stand there under this name? */
+static bool stands(int parent, const char *name)
+{
+	struct stat ours, named;
+
+	return parent >= 0 && fstat(SHIM_FD_STATE, &ours) == 0 &&
+	       fstatat(parent, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
+}
+
+static void gone_name(const char *id, char ret[GONE_MAX])
+{
+	snprintf(ret, GONE_MAX, ".%s.gone", id);
+}
+
+/* `enabled` goes last: as long as it is there the keeper revives who goes on with this. */
+static void remove_renamed(int parent, const char *gone)
+{
+	int fd = openat(SHIM_FD_STATE, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *e;
+
+	while (dir && (e = readdir(dir)) != NULL)
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+			strcmp(e->d_name, "enabled") != 0 && dir_remove(fd, e->d_name) < 0)
+			log_warn("state directory: %s", fault_text());
+	if (dir)
+		closedir(dir);
+	else
+		fd_close(&fd);
+	if (dir_remove(parent, gone) < 0)
+		log_warn("state directory: %s", fault_text());
+}
+
 /* Renamed first: nobody finds a half-removed container under its name. */
 static void remove_state(struct shim *s)
 {
-	char gone[ID_MAX + 16];
-	auto_fd parent = openat(SHIM_FD_STATE, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct stat ours, named;
+	auto_fd parent = open_parent();
+	char gone[GONE_MAX];
 
-	if (parent < 0 || fstat(SHIM_FD_STATE, &ours) < 0 ||
-		fstatat(parent, s->settings.id, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
-		ours.st_ino != named.st_ino || ours.st_dev != named.st_dev) {
+	if (!stands(parent, s->settings.id)) {
 		log_warn("state directory: not where it was, left alone");
 		return;
 	}
-	snprintf(gone, sizeof(gone), ".%s.gone", s->settings.id);
+	gone_name(s->settings.id, gone);
+	if (dir_remove(parent, gone) < 0) /* of a removal that nobody could end */
+		log_warn("state directory: %s", fault_text());
 	if (renameat(parent, s->settings.id, parent, gone) < 0) {
 		log_warn("state directory: rename: %s", strerror(errno));
 		return;
 	}
-	/* Under this name nobody looks for it any more, and without `enabled` nobody is revived. */
-	unlinkat(SHIM_FD_STATE, "enabled", 0);
-	if (dir_remove(parent, gone) < 0)
-		log_warn("state directory: %s", fault_text());
+	fd_close(&s->log_dirfd); /* so that a disk of its own can be taken away */
+	clients_release(s);
+	remove_renamed(parent, gone);
+}
+
+bool retire_finish(const char *id)
+{
+	auto_fd parent = open_parent();
+	char gone[GONE_MAX];
+
+	gone_name(id, gone);
+	if (!stands(parent, gone))
+		return false;
+	remove_renamed(parent, gone);
+	return true;
 }
 
 static void leave(struct shim *s)
 {
 	s->retired = true;
+	overload_finish(s);
+	post_mortem_finish(s);
 	serve_finish(s);
 	pump_finish(&s->pump);
 	unlinkat(SHIM_FD_STATE, "sock", 0);
 	listeners_close(s); /* a predecessor may have died over it */
 	unlinkat(SHIM_FD_STATE, "control", 0);
 	unlinkat(SHIM_FD_STATE, "observe", 0);
+	unlinkat(SHIM_FD_STATE, DOOR_NAME, 0);
+	unlinkat(SHIM_FD_STATE, "rulestate", 0); /* of this life */
 	if (s->remove)
 		remove_logs(s);
 	if (s->remove)
@@ -158,7 +213,7 @@ void retire_check(struct shim *s)
 
 	if (!s->retiring || s->retired || s->in_event)
 		return;
-	if (!pump_idle(&s->pump) && !late)
+	if ((!pump_idle(&s->pump) || serve_behind(s)) && !late)
 		return;
 	correct_ends(s);
 	if (s->remove && clients_waiting(s) && !late)
@@ -189,6 +244,19 @@ void retire_setup(struct shim *s)
 	loop_timer_init(&s->clean_timer, &s->loop, on_clean_timer, s);
 	loop_timer_init(&s->retire_timer, &s->loop, on_retire_soon, s);
 	loop_timer_init(&s->linger_timer, &s->loop, on_linger_timer, s);
+}
+
+/* Journalled before anybody is told: whoever dies meanwhile, it is done. */
+void retire_remove(struct shim *s)
+{
+	const struct rec_stop rec = {.what = CLIENT_REMOVE};
+
+	s->remove = true;
+	if (s->phase != PHASE_DOWN)
+		stop_begin(s, (struct stop_req){.signo = 9, .has_grace = 1}, CLIENT_REMOVE);
+	else if (!s->journal.now.removing)
+		journal_append(
+			&s->journal, RECORD_STOP_INTENT, 0, s->journal.now.run, &rec, sizeof(rec));
 }
 
 void retire_begin(struct shim *s)

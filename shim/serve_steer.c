@@ -2,6 +2,7 @@
  * is journalled or asked of init before it is answered. What init is asked carries the call's own
  * tag, so a successor that asks again changes nothing twice. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -11,6 +12,9 @@
 
 #define SERVICE "holdfast.v1.Supervisor"
 #define SIGNALS 64
+/* Of init, at a time: it remembers the answers to ONCE_SLOTS requests for a successor that asks
+ * again, and the tool's clients ask, too. */
+#define ASKS_MAX (ONCE_SLOTS / 2)
 
 /* Calls under way ------------------------------------------------------------------------------ */
 
@@ -29,6 +33,11 @@ static int ask(struct shim *s, struct call *call)
 	};
 
 	call->ask.asker = getpid();
+	if (call->ask.verb != INIT_POLICY)
+		pause_thaw(s); /* a predecessor may not have come as far */
+	if (call->ask.verb == INIT_POLICY)
+		return link_init_send(s, INIT_POLICY, tag_of(call), &s->settings.policy,
+			sizeof(s->settings.policy));
 	if (call->ask.verb == INIT_SIGNAL)
 		return link_init_send(s, INIT_SIGNAL, tag_of(call), &signal, sizeof(signal));
 	return link_init_send(s, INIT_RESTART, tag_of(call), &restart, sizeof(restart));
@@ -60,6 +69,8 @@ static enum served answer_ask(struct conn *c, uint32_t stream, uint32_t verb, in
 	Holdfast__V1__KillResponse kill;
 	Holdfast__V1__RestartResponse restart;
 
+	if (verb == INIT_POLICY) /* it is written down, whatever becomes of init */
+		return serve_updated(c, stream, serve_answer);
 	if (err < 0)
 		return refuse(c, stream, verb == INIT_SIGNAL ? "Kill" : "Restart", err);
 	holdfast__v1__kill_response__init(&kill);
@@ -67,18 +78,27 @@ static enum served answer_ask(struct conn *c, uint32_t stream, uint32_t verb, in
 	return serve_answer(c, stream, verb == INIT_SIGNAL ? &kill.base : &restart.base);
 }
 
+static void ask_or_fail(struct shim *s, struct call *call)
+{
+	if (call->answered || call->ask.asker == getpid() || ask(s, call) >= 0)
+		return;
+	call->ask.err = -ESRCH;
+	call->answered = 1;
+}
+
+void steer_ask_again(struct shim *s, uint64_t conn)
+{
+	for (unsigned i = 0; i < CALLS_MAX; i++) {
+		struct call *call = &s->calls.table->calls[i];
+
+		if (call->conn == conn && call->method == CALL_ASK)
+			ask_or_fail(s, call);
+	}
+}
+
 static void settle_ask(struct conn *c, struct call *call)
 {
-	if (!call->ask.verb) {
-		/* the predecessor died over it: the request is in its socket still, and comes anew
-		 */
-		calls_drop(call);
-		return;
-	}
-	if (!call->answered && call->ask.asker != getpid() && ask(c->shim, call) < 0) {
-		call->ask.err = -ESRCH;
-		call->answered = 1;
-	}
+	ask_or_fail(c->shim, call);
 	if (call->answered && answer_ask(c, call->stream, call->ask.verb, call->ask.err) == SERVED)
 		calls_drop(call);
 }
@@ -97,11 +117,56 @@ static void settle_wait(struct conn *c, struct call *call)
 		calls_drop(call);
 }
 
+/* What became of the first start: 0 and the sentence. */
+static void start_failure(const struct shim *s, char *text, size_t size)
+{
+	const struct exit_info *e = &s->first_failure;
+
+	if (s->launched.outcome != LAUNCH_OK)
+		snprintf(text, size, "%s", s->launched.text);
+	else if (s->first_failed)
+		snprintf(text, size, "the service could not be executed: %s (step %u)",
+			strerror(e->errnum < 0 ? -e->errnum : e->errnum), e->step);
+	else
+		snprintf(text, size, "it was stopped meanwhile");
+}
+
+static void settle_start(struct conn *c, struct call *call)
+{
+	Holdfast__V1__StartResponse m;
+	struct shim *s = c->shim;
+	struct client_started started;
+	char text[sizeof(s->launched.text)], *warnings = started.text;
+	enum served served = SERVED_BLOCKED;
+
+	if (s->phase == PHASE_NEW) { /* the predecessor did not come as far */
+		shim_event(s, LIFE_ON_START);
+	} else if (s->phase == PHASE_RUNNING || s->journal.now.up_once) {
+		holdfast__v1__start_response__init(&m);
+		shim_started_info(s, &started);
+		m.run = started.run;
+		m.pid = started.pid;
+		m.init_pid = started.init_pid;
+		m.warnings = &warnings;
+		m.n_warnings = started.text[0] != '\0';
+		served = serve_answer(c, call->stream, &m.base);
+	} else if (s->phase == PHASE_DOWN) {
+		start_failure(s, text, sizeof(text));
+		served = serve_error(c, call->stream, TTRPC_FAILED_PRECONDITION, "%s: Start: %s",
+			s->settings.id, text);
+	}
+	if (served == SERVED)
+		calls_drop(call);
+}
+
 void steer_settle(struct conn *c, struct call *call)
 {
 	switch (call->method) {
 	case CALL_ASK:
 		settle_ask(c, call);
+		break;
+	case CALL_START:
+		settle_start(c, call);
 		break;
 	case CALL_WAIT:
 		settle_wait(c, call);
@@ -136,14 +201,16 @@ void steer_unanswered(struct shim *s)
 
 /* Methods -------------------------------------------------------------------------------------- */
 
-static struct call *begin(struct conn *c, uint32_t stream, enum call_method method)
+static bool asks_full(const struct shim *s)
 {
-	struct call *call = calls_add(&c->shim->calls, c->peer.id, stream, method);
+	unsigned n = 0;
 
-	if (!call)
-		serve_error(c, stream, TTRPC_RESOURCE_EXHAUSTED,
-			"%u calls are under way on this container, no more", CALLS_MAX);
-	return call;
+	for (unsigned i = 0; i < CALLS_MAX; i++) {
+		const struct call *call = &s->calls.table->calls[i];
+
+		n += call->conn && call->method == CALL_ASK && !call->answered;
+	}
+	return n >= ASKS_MAX;
 }
 
 /* The verb comes last: a call that has one is whole, whenever we die. */
@@ -152,66 +219,129 @@ static void ask_whole(struct call *call, uint32_t verb)
 	__atomic_store_n(&call->ask.verb, verb, __ATOMIC_RELEASE);
 }
 
+enum served steer_begin_policy(struct conn *c, uint32_t stream, struct call **ret)
+{
+	*ret = NULL;
+	if (asks_full(c->shim))
+		return SERVED_LATER;
+	return serve_begin(c, stream, CALL_ASK, "Update", ret);
+}
+
+void steer_ask_policy(struct conn *c, struct call *call)
+{
+	ask_whole(call, INIT_POLICY);
+	settle_ask(c, call);
+}
+
 static enum served wait_down(struct conn *c, uint32_t stream, const void *req)
 {
-	if (begin(c, stream, CALL_WAIT))
+	struct call *call;
+	enum served served = serve_begin(c, stream, CALL_WAIT, "Wait", &call);
+
+	if (call)
 		serve_changed(c->shim);
-	return SERVED;
+	return served;
 }
 
-static enum served stop(struct conn *c, uint32_t stream, const void *req)
+static enum served start(struct conn *c, uint32_t stream, const void *req)
+{
+	struct shim *s = c->shim;
+	enum served served;
+	struct call *call;
+
+	if (s->phase != PHASE_NEW)
+		return serve_error(c, stream, TTRPC_FAILED_PRECONDITION, "%s: Start: %s",
+			s->settings.id,
+			s->phase == PHASE_DOWN ? "it has ended (a new supervisor starts it again)"
+					       : "it is started already");
+	served = serve_begin(c, stream, CALL_START, "Start", &call);
+	if (call)
+		serve_changed(s); /* in a turn of its own */
+	return served;
+}
+
+static enum served stop_all(struct conn *c, uint32_t stream, const void *req)
 {
 	const Holdfast__V1__StopRequest *r = req;
-	Holdfast__V1__StopResponse m;
+	const struct stop_req stop = {
+		.signo = r->signal, .has_grace = r->has_grace, .grace_usec = r->grace_usec};
 
-	holdfast__v1__stop_response__init(&m);
 	if (r->signal > SIGNALS)
 		return refuse(c, stream, "Stop", -EINVAL);
-	stop_begin(c->shim,
-		(struct stop_req){
-			.signo = r->signal, .has_grace = r->has_grace, .grace_usec = r->grace_usec},
-		CLIENT_STOP);
-	return serve_answer(c, stream, &m.base);
+	/* a second one may mean something else to the service: "at once", for many */
+	if (!c->inherited || !stop_was_asked(c->shim, stop))
+		stop_begin(c->shim, stop, CLIENT_STOP);
+	return serve_done(c, stream);
 }
 
-/* SIGKILL and the stop signal are a stop: that is state, so twice does no harm. */
-static enum served kill_service(struct conn *c, uint32_t stream, const void *req)
+/* It has happened when this returns: there is nothing to wait for. */
+static enum served signal_directly(struct conn *c, uint32_t stream, const struct signal_req *signal)
 {
-	const Holdfast__V1__KillRequest *r = req;
-	struct call probe = {.conn = c->peer.id, .stream = stream};
+	int err = 0;
+
+	if (!c->inherited || !stop_signal_was_asked(c->shim, signal->signo))
+		err = stop_signal(c->shim, *signal, 0);
+	return err < 0 ? refuse(c, stream, "Kill", err) : serve_done(c, stream);
+}
+
+/* The call is whole before the signal goes out, so a successor knows that it may have. */
+static enum served ask_signal(struct conn *c, uint32_t stream, const struct signal_req *signal)
+{
+	enum served served;
 	struct call *call;
 	int err;
 
+	if (asks_full(c->shim))
+		return SERVED_LATER;
+	served = serve_begin(c, stream, CALL_ASK, "Kill", &call);
+	if (!call)
+		return served;
+	call->ask.asker = getpid();
+	call->ask.signo = signal->signo;
+	call->ask.flags = signal->flags;
+	ask_whole(call, INIT_SIGNAL);
+	err = stop_signal(c->shim, *signal, tag_of(call));
+	if (err == STOP_ASKED)
+		return SERVED;
+	calls_drop(call);
+	return err < 0 ? refuse(c, stream, "Kill", err) : serve_done(c, stream);
+}
+
+static enum served kill_service(struct conn *c, uint32_t stream, const void *req)
+{
+	const Holdfast__V1__KillRequest *r = req;
+	const struct signal_req signal = {.signo = r->signal, .flags = r->all ? SIGNAL_TO_ALL : 0};
+
 	if (r->signal < 1 || r->signal > SIGNALS)
 		return refuse(c, stream, "Kill", -EINVAL);
-	err = stop_signal(c->shim,
-		(struct signal_req){.signo = r->signal, .flags = r->all ? SIGNAL_TO_ALL : 0},
-		tag_of(&probe));
-	if (err != STOP_ASKED)
-		return answer_ask(c, stream, INIT_SIGNAL, err);
-	call = begin(c, stream, CALL_ASK);
-	if (call) {
-		call->ask.asker = getpid();
-		call->ask.signo = r->signal;
-		call->ask.flags = r->all ? SIGNAL_TO_ALL : 0;
-		ask_whole(call, INIT_SIGNAL);
-	}
-	return SERVED;
+	if (r->exec)
+		return exec_signal(c, stream, r->exec, r->signal);
+	return shim_has_init(c->shim) && !stop_means(c->shim, r->signal)
+		       ? ask_signal(c, stream, &signal)
+		       : signal_directly(c, stream, &signal);
 }
 
 static enum served restart(struct conn *c, uint32_t stream, const void *req)
 {
 	const Holdfast__V1__RestartRequest *r = req;
 	struct shim *s = c->shim;
+	enum served served;
 	struct call *call;
 
 	if (r->signal > SIGNALS)
 		return refuse(c, stream, "Restart", -EINVAL);
 	if (!shim_has_init(s) || (s->phase != PHASE_RUNNING && s->phase != PHASE_DELAY))
 		return refuse(c, stream, "Restart", shim_has_init(s) ? -ESRCH : -ENOTSUP);
-	call = begin(c, stream, CALL_ASK);
+	if (asks_full(s))
+		return SERVED_LATER;
+	served = serve_begin(c, stream, CALL_ASK, "Restart", &call);
 	if (!call)
-		return SERVED;
+		return served;
+	restart_note(s, (struct stop_req){.signo = r->signal,
+				.has_grace = r->has_grace,
+				.grace_usec = r->grace_usec});
+	overload_undo(s);
+	pause_thaw(s);
 	call->ask.signo = r->signal;
 	call->ask.flags = r->has_grace;
 	call->ask.grace_usec = r->grace_usec;
@@ -223,19 +353,15 @@ static enum served restart(struct conn *c, uint32_t stream, const void *req)
 static enum served delete_all(struct conn *c, uint32_t stream, const void *req)
 {
 	const Holdfast__V1__DeleteRequest *r = req;
-	Holdfast__V1__DeleteResponse m;
 	struct shim *s = c->shim;
 	enum served served;
 
-	holdfast__v1__delete_response__init(&m);
 	if (!r->force && s->phase != PHASE_DOWN)
 		return serve_error(c, stream, TTRPC_FAILED_PRECONDITION,
 			"%s: is running (stop it first, or force)", s->settings.id);
-	s->remove = true;
-	if (s->phase != PHASE_DOWN)
-		stop_begin(s, (struct stop_req){.signo = 9, .has_grace = 1}, CLIENT_REMOVE);
-	served = serve_answer(c, stream, &m.base);
-	if (s->retiring) /* in a turn of its own: leaving closes this very connection */
+	retire_remove(s);
+	served = serve_done(c, stream);
+	if (s->retiring) /* in a turn of its own: it closes this connection, too */
 		loop_timer_set(&s->retire_timer, 0);
 	return served;
 }
@@ -245,21 +371,22 @@ static enum served resize(struct conn *c, uint32_t stream, const void *req)
 	const Holdfast__V1__ResizePtyRequest *r = req;
 	const struct winsize size = {
 		.ws_row = (unsigned short)r->rows, .ws_col = (unsigned short)r->columns};
-	Holdfast__V1__ResizePtyResponse m;
+	const struct exec_io *e = r->exec ? exec_io_find(c->shim, r->exec) : NULL;
+	int terminal = r->exec ? (e && e->pipe_in >= 0 ? e->in : -1) : c->shim->tty;
 
-	holdfast__v1__resize_pty_response__init(&m);
 	if (r->rows > UINT16_MAX || r->columns > UINT16_MAX)
 		return serve_error(c, stream, TTRPC_INVALID_ARGUMENT,
 			"ResizePty: %u rows, %u columns: at most 65535", r->rows, r->columns);
-	if (c->shim->tty < 0 || ioctl(c->shim->tty, TIOCSWINSZ, &size) < 0)
-		return serve_error(c, stream, TTRPC_FAILED_PRECONDITION,
-			"%s: has no terminal (run it with --tty)", c->shim->settings.id);
-	return serve_answer(c, stream, &m.base);
+	if (terminal < 0 || ioctl(terminal, TIOCSWINSZ, &size) < 0)
+		return serve_error(c, stream, TTRPC_FAILED_PRECONDITION, "%s: has no terminal (%s)",
+			c->shim->settings.id, r->exec ? "Exec it with one" : "run it with --tty");
+	return serve_done(c, stream);
 }
 
 const struct serve_method serve_steer_methods[] = {
 	{SERVICE, "Wait", &holdfast__v1__wait_request__descriptor, false, wait_down},
-	{SERVICE, "Stop", &holdfast__v1__stop_request__descriptor, true, stop},
+	{SERVICE, "Start", &holdfast__v1__start_request__descriptor, true, start},
+	{SERVICE, "Stop", &holdfast__v1__stop_request__descriptor, true, stop_all},
 	{SERVICE, "Kill", &holdfast__v1__kill_request__descriptor, true, kill_service},
 	{SERVICE, "Restart", &holdfast__v1__restart_request__descriptor, true, restart},
 	{SERVICE, "Delete", &holdfast__v1__delete_request__descriptor, true, delete_all},

@@ -15,12 +15,15 @@
 #include "ipc/base/file.h"
 #include "ipc/base/log.h"
 #include "ipc/base/mem.h"
+#include "ipc/base/pages.h"
 #include "ipc/base/proc.h"
 #include "ipc/base/sig.h"
 #include "ipc/fds.h"
 #include "monitor/cgfs.h"
+#include "shim/oom.h"
 
 #define PROGRESS_USEC USEC_PER_SEC
+#define SETTLE_USEC   (100 * USEC_PER_MSEC)
 #define HANG_USEC     (5 * USEC_PER_SEC)
 
 bool shim_has_init(const struct shim *s)
@@ -45,8 +48,7 @@ static void act_launch(struct shim *s)
 	s->start_errno = 0;
 	if (s->shared) {
 		s->shared->boot_started = 0; /* a run that never starts was not healthy for long */
-		if (cgfs_oom_kills(&s->hier, s->settings.cgroup, &s->shared->oom_kills) < 0)
-			s->shared->oom_kills = 0; /* no group yet: it begins at 0 */
+		oom_begin(s);
 	}
 	if (!shim_has_init(s) && s->shared) /* nobody else counts its runs */
 		s->shared->run = s->journal.now.run + 1;
@@ -63,6 +65,7 @@ static void act_start(struct shim *s)
 	journal_append(&s->journal, RECORD_LAUNCHED, 0, s->journal.now.run, &done, sizeof(done));
 	if (s->launched.warnings)
 		journal_warn(&s->journal, "%s", s->launched.text);
+	link_init_keep_edge(s); /* it starts nothing before it has all that an adopter needs */
 	link_init_send(s, INIT_START, 0, NULL, 0);
 	if (s->init_exited) /* it was faster than the news of its birth */
 		shim_event(s, LIFE_ON_INIT_GONE);
@@ -100,6 +103,9 @@ static void act_announce(struct shim *s)
 	pidfile_write(s);
 	shim_started_info(s, &started);
 	clients_broadcast(s, CLIENT_STARTED, &started, sizeof(started));
+	pump_run_beside(&s->pump, s->journal.now.init_pid);
+	health_began(s);
+	shim_settle(s);
 	if (!(s->settings.flags & SETTINGS_NOTIFY))
 		return;
 	if (shim_ready(s)) /* it was faster than the news of its start */
@@ -155,6 +161,7 @@ static const struct {
 	{ACT_DECIDE, exits_decide},
 	{ACT_CLEAN, clean_begin},
 	{ACT_DELAY, act_delay},
+	{ACT_ABORT, link_keeper_abort},
 	{ACT_DOWN, act_down},
 };
 
@@ -207,6 +214,16 @@ static void on_fresh_timer(struct loop_timer *t)
 	shim_event(t->ctx, LIFE_ON_TIMER);
 }
 
+void shim_settle(struct shim *s)
+{
+	loop_timer_set(&s->settle_timer, SETTLE_USEC);
+}
+
+static void on_settled(struct loop_timer *t)
+{
+	pages_forget();
+}
+
 static void on_progress(struct loop_timer *t)
 {
 	struct shim *s = t->ctx;
@@ -225,11 +242,12 @@ static void on_progress(struct loop_timer *t)
 static void init_fields(struct shim *s)
 {
 	memset(s, 0, sizeof(*s));
+	s->pid = getpid();
 	s->keeper.fd = s->init.fd = s->init_pidfd.fd = -1;
 	s->sync_pidfd = s->shared_fd = s->tty = s->stdin_fd = s->log_dirfd = -1;
-	s->tty_pipe[0] = s->tty_pipe[1] = -1;
+	s->tty_pipe[0] = s->tty_pipe[1] = s->spools[0] = s->spools[1] = -1;
 	listeners_init(s);
-	s->calls_held = -1;
+	s->calls_held = s->rules_held = -1;
 	for (int i = 0; i < SOCKETS; i++)
 		s->sockets[i] = -1;
 }
@@ -237,6 +255,7 @@ static void init_fields(struct shim *s)
 static void on_appended(void *ctx)
 {
 	serve_changed(ctx);
+	overload_changed(ctx);
 }
 
 static int open_log_dir(struct shim *s)
@@ -266,15 +285,22 @@ int shim_init(struct shim *s, const char *id)
 		return r;
 	loop_timer_init(&s->fresh_timer, &s->loop, on_fresh_timer, s);
 	loop_timer_init(&s->progress_timer, &s->loop, on_progress, s);
+	loop_timer_init(&s->settle_timer, &s->loop, on_settled, s);
 	link_init_setup(s);
 	notify_setup(s);
+	health_setup(s);
 	stop_setup(s);
 	retire_setup(s);
 	takeover_setup(s);
 	serve_setup(s);
+	post_mortem_setup(s);
 	fresh = journal_open(&s->journal, SHIM_FD_STATE, s->settings.id);
 	if (fresh < 0)
 		return fresh;
+	if (s->health.state && s->health.state->exits_seen > s->journal.now.exit_seq) {
+		s->journal.now.exit_seq = s->health.state->exits_seen;
+		s->journal.now.exit_count = 1; /* a probe's */
+	}
 	s->journal.appended = on_appended;
 	s->journal.ctx = s;
 	r = pump_start(&s->pump, &s->loop, s->log_dirfd, &s->settings, output_changed, s);
@@ -285,12 +311,16 @@ int shim_init(struct shim *s, const char *id)
 	if (fresh)
 		journal_append(&s->journal, RECORD_CREATED, 0, 0, NULL, 0);
 	rec = (struct rec_shim){
-		.shim_pid = getpid(),
+		.shim_pid = s->pid,
 		.keeper_pid = s->hello.keeper_pid,
 		.revivals = s->hello.revivals,
+		.adopted = s->hello.adopted,
 	};
 	journal_append(&s->journal, RECORD_SHIM, 0, s->journal.now.run, &rec, sizeof(rec));
+	post_mortem_recover(s);
 	r = loop_guard(&s->loop, HANG_USEC);
+	if (r == 0)
+		r = overload_setup(s);
 	if (r == 0)
 		r = shim_recover(s);
 	if (!s->sync_tag) /* else when init has told everything */

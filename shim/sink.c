@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 #include "ipc/base/clock.h"
@@ -40,13 +42,13 @@ static int open_segment(struct sink *s, uint64_t base)
 	uint64_t room = 0;
 	int raw, idx;
 
-	raw = open_file(s, base, "raw");
-	if (raw < 0)
-		return raw;
-	idx = open_file(s, base, "idx");
-	if (idx < 0) {
-		close(raw);
+	idx = open_file(s, base, "idx"); /* first: readers find a segment by its raw file */
+	if (idx < 0)
 		return idx;
+	raw = open_file(s, base, "raw");
+	if (raw < 0) {
+		close(idx);
+		return raw;
 	}
 	if (s->raw >= 0 && reserve(idx, &room) < 0) {
 		close(raw);
@@ -54,7 +56,8 @@ static int open_segment(struct sink *s, uint64_t base)
 		return -ENOSPC; /* nothing could be said of what is dropped there */
 	}
 	sink_close(s);
-	s->base = base; /* only now: a rotation that fails goes on in the old segment */
+	s->base = base;	   /* only now: a rotation that fails goes on in the old segment */
+	s->indexed_at = 0; /* its first bytes have a time of their own */
 	s->raw = raw;
 	s->idx = idx;
 	/* a torn entry, should there be one, is overwritten */
@@ -87,9 +90,9 @@ int sink_open(
 	if (s->max_files > LOG_SEGMENTS_MAX - 1)
 		s->max_files = LOG_SEGMENTS_MAX - 1;
 	r = log_segments_list(log_dirfd, stream, &list);
-	if (r < 0)
+	if (r < 0 || list.len == 0)
 		return r;
-	r = open_segment(s, list.len ? list.base[list.len - 1] : 0);
+	r = open_segment(s, list.base[list.len - 1]);
 	if (r < 0)
 		return r;
 	s->offset = s->base + (uint64_t)lseek(s->raw, 0, SEEK_END);
@@ -152,6 +155,8 @@ static void write_gap(struct sink *s)
 {
 	const struct log_index e = s->gap;
 
+	if (s->idx < 0) /* told when there is a file: before the first byte in it */
+		return;
 	if (!s->gap_written)
 		s->gap_at = s->idx_size;
 	if (pwrite(s->idx, &e, sizeof(e), (off_t)s->gap_at) != sizeof(e))
@@ -181,15 +186,45 @@ static size_t room(const struct sink *s)
 								      : s->max_bytes - len;
 }
 
-int64_t sink_splice(struct sink *s, int pipe, uint32_t run)
+/* The first segment is made when there is something to put in: many a service writes nothing, and
+ * files cost more than the rest of a short life. 0: it is open. */
+static int first_segment(struct sink *s, int pipe, int64_t *ret)
+{
+	struct pollfd p = {.fd = pipe, .events = POLLIN};
+	int r;
+
+	if (s->raw >= 0)
+		return 0;
+	r = poll(&p, 1, 0);
+	*ret = r > 0 && !(p.revents & POLLIN) ? 0 : -EAGAIN;
+	if (r <= 0 || !(p.revents & POLLIN))
+		return -EAGAIN;
+	r = open_segment(s, s->base);
+	*ret = r;
+	return r;
+}
+
+/* file_at NULL: from a pipe. What a copy of a file to the log takes is a position, not an offset.
+ */
+static ssize_t move(struct sink *s, int fd, off_t *file_at, size_t len)
+{
+	loff_t at = (loff_t)(s->offset - s->base);
+
+	if (!file_at)
+		return splice(fd, NULL, s->raw, &at, len, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+	return lseek(s->raw, at, SEEK_SET) < 0 ? -1 : sendfile(s->raw, fd, file_at, len);
+}
+
+static int64_t take(struct sink *s, int fd, off_t *file_at, size_t len, uint32_t run)
 {
 	uint64_t from = s->offset;
-	loff_t at;
+	int64_t none;
 	ssize_t n;
 
+	if (first_segment(s, fd, &none) < 0)
+		return none;
 	rotate(s);
-	at = (loff_t)(s->offset - s->base);
-	n = splice(pipe, NULL, s->raw, &at, room(s), SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+	n = move(s, fd, file_at, len < room(s) ? len : room(s));
 	if (n < 0)
 		return -errno;
 	if (n > 0)
@@ -202,6 +237,18 @@ int64_t sink_splice(struct sink *s, int pipe, uint32_t run)
 				       .flags = run != s->indexed_run ? LOG_INDEX_RUN : 0,
 			       });
 	return n;
+}
+
+int64_t sink_splice(struct sink *s, int pipe, uint32_t run)
+{
+	return take(s, pipe, NULL, SPLICE_MAX, run);
+}
+
+int64_t sink_copy(struct sink *s, int file, uint64_t at, size_t len, uint32_t run)
+{
+	off_t from = (off_t)at;
+
+	return take(s, file, &from, len, run);
 }
 
 void sink_gap(struct sink *s, uint64_t bytes, uint32_t run)

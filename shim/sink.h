@@ -13,7 +13,7 @@ struct sink {
 	enum log_stream stream;
 	uint64_t max_bytes;
 	uint32_t max_files;
-	int raw, idx;
+	int raw, idx;	 /* -1: no byte has come yet */
 	uint64_t base;	 /* stream offset of the open segment's first byte */
 	uint64_t offset; /* stream offset of the next byte */
 	uint64_t idx_size;
@@ -25,7 +25,8 @@ struct sink {
 	bool gap_written;
 };
 
-/* Continues behind the last byte on disk, or begins the first segment. 0 or a fault. */
+/* Continues behind the last byte on disk; where there is none, the first byte will make the first
+ * segment. 0 or a fault. */
 int sink_open(
 	struct sink *s, int log_dirfd, enum log_stream stream, const struct settings *settings);
 void sink_close(struct sink *s);
@@ -34,6 +35,9 @@ void sink_close(struct sink *s);
  * the pipe's end, -EAGAIN when it is empty, or -errno of the file (-ENOSPC, -EIO, -EDQUOT). Exactly
  * once over a SIGKILL: the bytes are in the pipe or in the file. */
 int64_t sink_splice(struct sink *s, int pipe, uint32_t run);
+
+/* The same out of a file, at most len bytes from `at` on: it is left as it is. */
+int64_t sink_copy(struct sink *s, int file, uint64_t at, size_t len, uint32_t run);
 
 /* Notes in the index that `bytes` were dropped here. */
 void sink_gap(struct sink *s, uint64_t bytes, uint32_t run);

@@ -38,10 +38,33 @@ static void defaults(const struct shim *s, struct stop_req *req)
 	req->has_grace = 1;
 }
 
+bool stop_was_asked(const struct shim *s, struct stop_req req)
+{
+	const struct history *h = &s->journal.now;
+
+	defaults(s, &req);
+	return h->stopping && s->phase != PHASE_NEW && h->stop.signo == req.signo &&
+	       h->stop.grace_usec == req.grace_usec;
+}
+
+static struct stop_req stop_by(uint32_t signo)
+{
+	return (struct stop_req){
+		.signo = signo, .has_grace = 1, .grace_usec = signo == SIGKILL ? 0 : NEVER_USEC};
+}
+
+bool stop_signal_was_asked(const struct shim *s, uint32_t signo)
+{
+	return stop_means(s, signo) && stop_was_asked(s, stop_by(signo));
+}
+
 void stop_begin(struct shim *s, struct stop_req req, uint16_t why)
 {
 	struct rec_stop rec = {.what = why};
 
+	overload_undo(s);
+	pause_thaw(s);
+	health_stopping(s);
 	defaults(s, &req);
 	rec.signo = req.signo;
 	rec.grace_usec = req.grace_usec;
@@ -62,6 +85,18 @@ static void stop_without_init(struct shim *s)
 		log_warn("stop: signal %u: %s", s->stop.signo, strerror(-r));
 	if (s->stop.signo == SIGKILL || s->stop.grace_usec < NEVER_USEC)
 		loop_timer_set(&s->stop_timer, s->stop.signo == SIGKILL ? 0 : s->stop.grace_usec);
+}
+
+void restart_note(struct shim *s, struct stop_req req)
+{
+	struct rec_stop rec = {.what = CLIENT_RESTART};
+
+	if (s->phase != PHASE_RUNNING || s->journal.now.restarting)
+		return;
+	defaults(s, &req);
+	rec.signo = req.signo;
+	rec.grace_usec = req.grace_usec;
+	journal_append(&s->journal, RECORD_STOP_INTENT, 0, s->journal.now.run, &rec, sizeof(rec));
 }
 
 /* As a stop, only that nothing is told to stay down. What follows is a fresh start: there is nobody
@@ -95,26 +130,26 @@ void stop_pass_on(struct shim *s)
 	loop_timer_set(&s->stop_timer, INIT_ANSWER_USEC);
 }
 
-/* A request for SIGKILL or the stop signal means that it shall end, not that it shall restart. */
-int stop_signal(struct shim *s, struct signal_req req, uint64_t tag)
+bool stop_means(const struct shim *s, uint32_t signo)
 {
 	uint32_t stop = s->settings.stop_signal ? s->settings.stop_signal : SIGTERM;
+
+	return signo == SIGKILL || signo == stop;
+}
+
+int stop_signal(struct shim *s, struct signal_req req, uint64_t tag)
+{
 	int r;
 
 	if (req.signo == 0 || req.signo > 64)
 		return -EINVAL;
-	if (req.signo == SIGKILL || req.signo == stop) {
-		stop_begin(s,
-			(struct stop_req){
-				.signo = req.signo,
-				.has_grace = 1,
-				.grace_usec = req.signo == SIGKILL ? 0 : NEVER_USEC,
-			},
-			CLIENT_SIGNAL);
+	if (stop_means(s, req.signo)) {
+		stop_begin(s, stop_by(req.signo), CLIENT_SIGNAL);
 		return 0;
 	}
 	if (s->phase != PHASE_RUNNING && s->phase != PHASE_STOPPING)
 		return -ESRCH;
+	pause_thaw(s);
 	if (!shim_has_init(s))
 		return pidfd_kill(s->init_pidfd.fd, (int)req.signo);
 	r = link_init_send(s, INIT_SIGNAL, tag, &req, sizeof(req));

@@ -15,6 +15,7 @@
 #include "ipc/base/log.h"
 #include "ipc/base/mem.h"
 #include "ipc/fds.h"
+#include "ipc/let_go.h"
 #include "shim/shim.h"
 
 #define STORE_TAG (1ULL << 62) /* no other request of ours to init has it */
@@ -111,7 +112,7 @@ static void forget(struct shim *s, unsigned i)
 	if (shim_has_init(s))
 		link_init_send(s, INIT_UNSTORE, 0, &req, sizeof(req));
 	link_keeper_drop(s, HELD_STORED, req.value);
-	fd_close(&n->stored[i].fd);
+	let_go(&n->stored[i].fd, 1);
 	n->full_told = false;
 	n->count--;
 	memmove(&n->stored[i], &n->stored[i + 1], (n->count - i) * sizeof(*n->stored));

@@ -48,6 +48,16 @@ static void exec_keeper(struct shim *s, int ready, int inherit)
 	_exit(125);
 }
 
+/* It is tried again each second: nothing of a try may stay. Leaves errno alone. */
+static void close_pair(const int pair[2])
+{
+	int err = errno;
+
+	close(pair[0]);
+	close(pair[1]);
+	errno = err;
+}
+
 static int spawn_keeper(struct shim *s, struct heir *h)
 {
 	int channel[2], ready[2], size = HANDOVER_BYTES;
@@ -55,13 +65,18 @@ static int spawn_keeper(struct shim *s, struct heir *h)
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) < 0)
 		return fault(-errno, "socketpair");
-	if (pipe2(ready, O_CLOEXEC) < 0)
+	if (pipe2(ready, O_CLOEXEC) < 0) {
+		close_pair(channel);
 		return fault(-errno, "pipe");
+	}
 	if (setsockopt(channel[0], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
 		setsockopt(channel[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	pid = fork();
-	if (pid < 0)
+	if (pid < 0) {
+		close_pair(channel);
+		close_pair(ready);
 		return fault(-errno, "fork");
+	}
 	if (pid == 0)
 		exec_keeper(s, ready[1], channel[1]);
 	close(channel[1]);
@@ -114,6 +129,56 @@ static int give_passed(struct shim *s, struct heir *h)
 	return r;
 }
 
+static int give_exec(void *ctx, uint64_t key, int fd)
+{
+	return give(ctx, HELD_EXEC, key, fd);
+}
+
+static int give_exec_pid(void *ctx, uint64_t key, int fd)
+{
+	return give(ctx, HELD_EXEC_PID, key, fd);
+}
+
+static int give_edge(void *ctx, enum held_kind kind, uint64_t key, int fd)
+{
+	return give(ctx, kind, key, fd);
+}
+
+/* What the sandbox has at its edge and init has no use for. */
+static int each_pressure(struct shim *s, held_each one, void *ctx)
+{
+	const struct pressure_feeds *f = &s->pressure;
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < PRESSURE_OF; i++)
+		r = one(ctx, HELD_PRESSURE, i, f->listeners[i].loop ? f->listeners[i].fd : -1);
+	for (unsigned i = 0; r == 0 && f->conns && i < PRESSURE_CONNS; i++)
+		if (f->conns[i].key)
+			r = one(ctx, HELD_PRESSURE_CONN, f->conns[i].key, f->conns[i].io.fd);
+	return r;
+}
+
+int takeover_each_edge(struct shim *s, held_each one, void *ctx)
+{
+	const struct {
+		enum held_kind kind;
+		int fd;
+	} all[] = {
+		{HELD_TTY_PIPE_RD, s->tty_pipe[0]},
+		{HELD_TTY_PIPE_WR, s->tty_pipe[1]},
+		{HELD_STDIN, s->stdin_fd},
+		{HELD_NOTIFY, s->notify.io.loop ? s->notify.io.fd : -1},
+		{HELD_ROOT, s->health.root},
+	};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < array_size(all); i++)
+		r = one(ctx, all[i].kind, 0, all[i].fd);
+	for (unsigned i = 0; r == 0 && i < PROBES_MAX; i++)
+		r = one(ctx, HELD_PROBE, i, probes_socket(s, i));
+	return r == 0 ? each_pressure(s, one, ctx) : r;
+}
+
 static int give_clients(struct shim *s, struct heir *h)
 {
 	int r = 0;
@@ -134,25 +199,30 @@ static int hand_over(struct shim *s, struct heir *h)
 		int fd;
 	} all[] = {
 		{HELD_CALLS, s->calls.fd},
+		{HELD_RULES, s->overload ? s->overload->fd : -1},
 		{HELD_SHARED, s->shared_fd},
 		{HELD_INIT_CHANNEL, s->init.loop ? s->init.fd : -1},
 		{HELD_INIT_PIDFD, s->init_pidfd.loop ? s->init_pidfd.fd : -1},
 		{HELD_TTY, s->tty},
-		{HELD_TTY_PIPE_RD, s->tty_pipe[0]},
-		{HELD_TTY_PIPE_WR, s->tty_pipe[1]},
-		{HELD_STDIN, s->stdin_fd},
-		{HELD_NOTIFY, s->notify.io.loop ? s->notify.io.fd : -1},
 	};
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < array_size(all); i++)
 		r = give(h, all[i].kind, 0, all[i].fd);
+	for (int i = 0; r == 0 && i < LOG_STREAMS; i++)
+		r = give(h, HELD_SPOOL, (uint64_t)i, s->pump.streams[i].spool.fd);
 	for (unsigned i = 0; r == 0 && i < SOCKETS; i++)
 		r = give(h, HELD_LISTENER, i, s->sockets[i]);
 	if (r == 0)
 		r = give_output(s, h);
 	if (r == 0)
 		r = give_passed(s, h);
+	if (r == 0)
+		r = exec_io_each(s, give_exec, h);
+	if (r == 0)
+		r = exec_alone_each(s, give_exec_pid, h);
+	if (r == 0)
+		r = takeover_each_edge(s, give_edge, h);
 	if (r == 0)
 		r = give_clients(s, h);
 	if (r == 0)
@@ -168,6 +238,15 @@ static int wait_ready(const struct heir *h)
 	if (poll(&p, 1, READY_MSEC) <= 0 || read(h->ready, &byte, 1) != 1)
 		return fault(-EPIPE, "new keeper: did not come up");
 	return 0;
+}
+
+/* Not in time, but before it was killed: it has an heir of its own, who goes on. */
+static bool was_ready(const struct heir *h)
+{
+	struct pollfd p = {.fd = h->ready, .events = POLLIN};
+	char byte;
+
+	return h->ready >= 0 && poll(&p, 1, 0) > 0 && read(h->ready, &byte, 1) == 1;
 }
 
 static void try_takeover(struct shim *s);
@@ -192,6 +271,8 @@ static void try_takeover(struct shim *s)
 	if (h.pid > 0) { /* our child, not reaped: never two keepers */
 		kill(h.pid, SIGKILL);
 		waitpid(h.pid, NULL, 0);
+		if (was_ready(&h))
+			_exit(0); /* two pairs would supervise one container */
 	}
 	fd_close(&h.channel);
 	fd_close(&h.ready);
@@ -218,5 +299,6 @@ void takeover_begin(struct shim *s)
 	journal_append(&s->journal, RECORD_KEEPER, 0, s->journal.now.run, &rec, sizeof(rec));
 	/* two pumps on one pipe would tear the stream: ours ends first */
 	pump_halt(&s->pump);
+	exec_io_halt(s);
 	try_takeover(s);
 }

@@ -11,7 +11,7 @@
 
 #define EVENTS_MAX  32		/* in one message */
 #define READ_BYTES  (12u << 10) /* of journal for one message: encoded it fits a frame */
-#define PUSH_FRAMES 16		/* of one stream in one turn */
+#define PUSH_FRAMES 4		/* of one stream in one turn */
 
 struct batch {
 	uint64_t from; /* behind this one */
@@ -43,7 +43,10 @@ static void add_records(struct batch *b, const char *data, size_t len, uint32_t 
 	for (size_t at = 0; at < len && b->len < limit;) {
 		const struct record *r = (const void *)(data + at);
 
-		event_from_record(&b->events[b->len], r);
+		if (r->type == RECORD_GAP)
+			event_gap(&b->events[b->len], r->seq, r->seq - b->last);
+		else
+			event_from_record(&b->events[b->len], r);
 		b->pointers[b->len] = &b->events[b->len].event;
 		b->len++;
 		b->last = r->seq;
@@ -61,7 +64,8 @@ static int batch_read(struct shim *s, uint64_t from, uint32_t limit)
 
 	if (place.seq != from)
 		place = (struct journal_place){.seq = from};
-	batch = (struct batch){.from = from, .last = from};
+	batch.from = batch.last = from;
+	batch.len = 0;
 	n = journal_read(&s->journal, &place, buf, sizeof(buf), &missed);
 	if (n < 0)
 		return (int)n;
@@ -132,14 +136,14 @@ static enum served refuse_ahead(struct conn *c, uint32_t stream, uint64_t seq)
 
 enum served watch_begin(struct conn *c, uint32_t stream, uint64_t from_seq)
 {
+	enum served served;
 	struct call *call;
 
 	if (ahead(c->shim, from_seq))
 		return refuse_ahead(c, stream, from_seq);
-	call = calls_add(&c->shim->calls, c->peer.id, stream, CALL_WATCH);
+	served = serve_begin(c, stream, CALL_WATCH, "Watch", &call);
 	if (!call)
-		return serve_error(c, stream, TTRPC_RESOURCE_EXHAUSTED,
-			"Watch: %u calls are under way on this container, no more", CALLS_MAX);
+		return served;
 	call->seq = from_seq;
 	serve_changed(c->shim);
 	return SERVED;

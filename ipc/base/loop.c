@@ -19,16 +19,58 @@ static void guard_set(struct loop *loop, uint64_t usec)
 	timer_settime((timer_t)loop->hang_timer, 0, &at, NULL);
 }
 
+/* A turn that begins just before the rest is over has all of hang_usec still. */
+static void guard_arm(struct loop *loop)
+{
+	guard_set(loop, loop->hang_usec + loop->hang_usec / 2);
+	ev_timer_set(&loop->rest, (double)loop->hang_usec / 2e6, 0.);
+	ev_timer_start(loop->ev, &loop->rest);
+	ev_unref(loop->ev); /* it does not keep the loop alive */
+	loop->armed = true;
+}
+
+static void guard_disarm(struct loop *loop)
+{
+	guard_set(loop, 0);
+	loop->armed = false;
+}
+
+static void on_rest(struct ev_loop *ev, struct ev_timer *w, int events)
+{
+	struct loop *loop = w->data;
+
+	ev_ref(ev);
+	if (ev_pending_count(ev) > 0) /* this turn has more to do */
+		guard_arm(loop);
+	else
+		guard_disarm(loop);
+}
+
 static void on_before_wait(struct ev_loop *ev, struct ev_prepare *w, int events)
 {
-	guard_set(w->data, 0);
+	struct loop *loop = w->data;
+
+	loop->waiting = true;
 }
 
 static void on_after_wait(struct ev_loop *ev, struct ev_check *w, int events)
 {
 	struct loop *loop = w->data;
 
-	guard_set(loop, loop->hang_usec);
+	loop->waiting = false;
+	if (!loop->armed && ev_pending_count(ev) > 0)
+		guard_arm(loop);
+}
+
+/* Stopped, or starved of its CPU, while it waited: it does not hang. */
+static void on_hang(int sig, siginfo_t *info, void *context)
+{
+	const struct loop *loop = info->si_code == SI_TIMER ? info->si_value.sival_ptr : NULL;
+
+	if (loop && loop->waiting)
+		return;
+	signal(sig, SIG_DFL);
+	raise(sig); /* on return from here: a core dump shows where it hung */
 }
 
 int loop_init(struct loop *loop)
@@ -59,16 +101,21 @@ void loop_stop(struct loop *loop)
 
 int loop_guard(struct loop *loop, uint64_t usec)
 {
-	struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGABRT};
+	struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL,
+		.sigev_signo = SIGABRT,
+		.sigev_value.sival_ptr = loop};
+	struct sigaction act = {.sa_sigaction = on_hang, .sa_flags = SA_SIGINFO | SA_RESTART};
 	timer_t timer;
 
 	if (timer_create(CLOCK_MONOTONIC, &ev, &timer) < 0)
 		return fault(-errno, "timer_create");
+	sigaction(SIGABRT, &act, NULL);
 	loop->hang_timer = (void *)timer;
 	loop->hang_usec = usec;
 	ev_prepare_init(&loop->before_wait, on_before_wait);
 	ev_check_init(&loop->after_wait, on_after_wait);
-	loop->before_wait.data = loop->after_wait.data = loop;
+	ev_timer_init(&loop->rest, on_rest, 0., 0.);
+	loop->before_wait.data = loop->after_wait.data = loop->rest.data = loop;
 	ev_prepare_start(loop->ev, &loop->before_wait);
 	ev_check_start(loop->ev, &loop->after_wait);
 	ev_unref(loop->ev); /* neither keeps the loop alive */
@@ -84,7 +131,13 @@ void loop_unguard(struct loop *loop)
 	ev_ref(loop->ev);
 	ev_prepare_stop(loop->ev, &loop->before_wait);
 	ev_check_stop(loop->ev, &loop->after_wait);
+	if (ev_is_active(&loop->rest)) {
+		ev_ref(loop->ev);
+		ev_timer_stop(loop->ev, &loop->rest);
+	}
 	timer_delete((timer_t)loop->hang_timer);
+	signal(SIGABRT, SIG_DFL);
+	loop->armed = false;
 	loop->hang_usec = 0;
 }
 
@@ -140,6 +193,7 @@ void loop_timer_init(
 	t->fired = fired;
 	t->ctx = ctx;
 	ev_timer_init(&t->w, on_timer, 0., 0.);
+	ev_set_priority(&t->w, -1); /* what came in time is looked at before the time is over */
 	t->w.data = t;
 }
 

@@ -10,8 +10,11 @@ struct loop {
 	struct ev_loop *ev;
 	struct ev_prepare before_wait;
 	struct ev_check after_wait;
-	void *hang_timer; /* timer_t: valid when hang_usec is set */
+	struct ev_timer rest; /* runs while the guard is armed */
+	void *hang_timer;     /* timer_t: valid when hang_usec is set */
 	uint64_t hang_usec;
+	bool armed;
+	volatile bool waiting; /* read by a signal handler of the same thread */
 };
 
 struct loop_io {
@@ -34,9 +37,11 @@ void loop_finish(struct loop *loop);
 void loop_run(struct loop *loop); /* until loop_stop */
 void loop_stop(struct loop *loop);
 
-/* From now on SIGABRT to this process when one turn of the loop takes longer than usec: a stuck
- * process is better dead and revived than silent. Armed on leaving the wait, disarmed on entering,
- * so an idle loop costs nothing. 0 or a fault. */
+/* From now on SIGABRT to this process when one turn of the loop takes longer than usec, at 1.5
+ * times usec at the latest: a stuck process is better dead and revived than silent. It costs no
+ * system call a turn: the timer stays armed while turns follow each other, put off every usec / 2;
+ * an idle loop disarms it then, and nothing runs. The caller's other threads block SIGABRT. 0 or a
+ * fault. */
 int loop_guard(struct loop *loop, uint64_t usec);
 void loop_unguard(struct loop *loop);
 

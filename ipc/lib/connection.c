@@ -21,6 +21,7 @@
 
 #define SERVICE	   "holdfast.v1.Supervisor"
 #define READ_BYTES (64u << 10)
+#define ROOM_SEC   5 /* for a place among the clients: holdfast_timeout() comes later */
 
 int connection_fail(struct holdfast *h, int err, const char *fmt, ...)
 {
@@ -35,6 +36,7 @@ int connection_fail(struct holdfast *h, int err, const char *fmt, ...)
 /* Through the directory's descriptor: its path may be longer than sun_path. */
 static int reach(struct holdfast *h, const char *dir, const char *id, const char *name)
 {
+	const struct timeval room = {.tv_sec = ROOM_SEC}, none = {0};
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	auto_fd where = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
@@ -46,8 +48,15 @@ static int reach(struct holdfast *h, const char *dir, const char *id, const char
 	h->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (h->fd < 0)
 		return connection_fail(h, -errno, "socket: %s", strerror(errno));
-	if (connect(h->fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+	setsockopt(h->fd, SOL_SOCKET, SO_SNDTIMEO, &room, sizeof(room));
+	if (connect(h->fd, (struct sockaddr *)&a, sizeof(a)) == 0) {
+		setsockopt(h->fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof(none));
 		return 0;
+	}
+	if (errno == EAGAIN)
+		return connection_fail(h, -EAGAIN,
+			"container \"%s\": %s: too many clients are connected, and more wait (end some of them)",
+			id, name);
 	if (errno == ENOENT || errno == ECONNREFUSED)
 		return connection_fail(h, -ECONNREFUSED,
 			"container \"%s\": nobody supervises it (it has ended, or needs: holdfast start %s)",
@@ -186,9 +195,11 @@ static int make_room(struct holdfast *h)
 {
 	unsigned char *more;
 
-	memmove(h->in, h->in + h->at, h->in_len - h->at);
-	h->in_len -= h->at;
-	h->at = 0;
+	if (h->at > 0) {
+		memmove(h->in, h->in + h->at, h->in_len - h->at);
+		h->in_len -= h->at;
+		h->at = 0;
+	}
 	if (h->in_size - h->in_len >= READ_BYTES)
 		return 0;
 	if (h->in_len > TTRPC_LENGTH_MAX)
@@ -336,4 +347,15 @@ int connection_call(struct holdfast *h, const char *method, const ProtobufCMessa
 		return r;
 	*ret = msg_unpack(answer, data, len);
 	return *ret ? 0 : connection_fail(h, -EBADMSG, "%s: the answer is no message", method);
+}
+
+int connection_simple(struct holdfast *h, const char *method, const ProtobufCMessage *request,
+	const ProtobufCMessageDescriptor *answer)
+{
+	void *m;
+	int r = connection_call(h, method, request, answer, &m);
+
+	if (r == 0)
+		msg_free(m);
+	return r;
 }

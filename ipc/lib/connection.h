@@ -18,6 +18,7 @@ struct holdfast {
 	void *message; /* owned: what the newest result points into */
 
 	/* a watch */
+	uint64_t instance; /* whose events those are */
 	uint64_t sequence; /* newest that was given out */
 	Holdfast__V1__WatchResponse *batch;
 	size_t batch_at;
@@ -30,3 +31,7 @@ int connection_fail(struct holdfast *h, int err, const char *fmt, ...)
 /* A call with messages of the .proto. *ret is to be freed by msg_free(). */
 int connection_call(struct holdfast *h, const char *method, const ProtobufCMessage *request,
 	const ProtobufCMessageDescriptor *answer, void **ret);
+
+/* One whose answer says nothing but that it is done. */
+int connection_simple(struct holdfast *h, const char *method, const ProtobufCMessage *request,
+	const ProtobufCMessageDescriptor *answer);

@@ -30,8 +30,9 @@ enum holdfast_socket {
 
 /* Connects to the container `id` of the realm (NULL: "local") below the state directory's root
  * (NULL: $HOLDFAST_STATE_DIR, else /run/holdfast). 0 and *ret, to be closed by the caller; -ENOENT:
- * there is no such container; -ECONNREFUSED: nobody supervises it. On failure *ret is an object
- * that holds the sentence and is to be closed as well, or NULL when there is no memory. */
+ * there is no such container; -ECONNREFUSED: nobody supervises it; -EAGAIN: it has more clients
+ * than it takes. On failure *ret is an object that holds the sentence and is to be closed as well,
+ * or NULL when there is no memory. */
 HOLDFAST_API int holdfast_open(const char *root, const char *realm, const char *id,
 	enum holdfast_socket which, struct holdfast **ret);
 HOLDFAST_API void holdfast_close(struct holdfast *h); /* NULL is fine */
@@ -85,6 +86,7 @@ struct holdfast_state {
 	uint64_t started_time_usec;
 	struct holdfast_exit last;   /* run 0: none yet */
 	uint64_t instance, sequence; /* the state is as of this event: see holdfast_watch() */
+	bool paused;		     /* everything in it stands still */
 };
 
 HOLDFAST_API int holdfast_get_state(struct holdfast *h, struct holdfast_state *ret);
@@ -107,9 +109,43 @@ struct holdfast_event {
 
 /* Events behind the one given (0/0: from the beginning), for ever: holdfast_watch_next() gives them
  * one by one. After a supervisor's crash the same sequence may come again: they are dropped here.
- */
+ * One of another instance (a container of this name that is gone) is the beginning. */
 HOLDFAST_API int holdfast_watch(struct holdfast *h, uint64_t instance, uint64_t sequence);
 HOLDFAST_API int holdfast_watch_next(struct holdfast *h, struct holdfast_event *ret);
+
+/* Changes to what runs ------------------------------------------------------------------------ */
+
+/* Every process of the container stands still, or goes on. Done already is done. */
+HOLDFAST_API int holdfast_pause(struct holdfast *h);
+HOLDFAST_API int holdfast_resume(struct holdfast *h);
+
+struct holdfast_limit {
+	bool given; /* false: stays as it is */
+	bool none;  /* no limit any more; value is ignored */
+	uint64_t value;
+};
+
+struct holdfast_update {
+	struct holdfast_limit memory_bytes, memory_high_bytes;
+	struct holdfast_limit memory_swap_bytes; /* memory and swap together */
+	struct holdfast_limit cpu_milli;	 /* thousandths of a CPU */
+	struct holdfast_limit cpu_weight;	 /* 1 to 10000 */
+	struct holdfast_limit pids;
+	struct holdfast_limit restart_delay_usec, restart_max_delay_usec; /* never none */
+	const char *cpuset_cpus; /* "0-3,8"; NULL: stays as it is */
+	const char *restart; /* "no", "on-failure", "always", "unless-stopped"; NULL: as it is */
+	/* Rules as holdfast-rules(5) has them, and names of sets, in the place of all that there
+	 * are; with rules_given and none of either the container is only watched. */
+	bool rules_given;
+	size_t rules_len, presets_len;
+	char *const *rules, *const *presets;
+};
+
+#define HOLDFAST_WARNED 1
+
+/* All of it at once, or nothing; for what runs and for every start from now on. HOLDFAST_WARNED:
+ * done, and holdfast_error() says what of a set of rules was left out. */
+HOLDFAST_API int holdfast_update(struct holdfast *h, const struct holdfast_update *u);
 
 #ifdef __cplusplus
 }

@@ -51,21 +51,10 @@ int holdfast_get_state(struct holdfast *h, struct holdfast_state *ret)
 		.last = exit_of(m->last_exit),
 		.instance = m->cursor ? m->cursor->instance : 0,
 		.sequence = m->cursor ? m->cursor->sequence : 0,
+		.paused = m->paused,
 	};
 	msg_free(m);
 	return 0;
-}
-
-/* A call whose answer says nothing but that it is done. */
-static int simple(struct holdfast *h, const char *method, const ProtobufCMessage *request,
-	const ProtobufCMessageDescriptor *answer)
-{
-	void *m;
-	int r = connection_call(h, method, request, answer, &m);
-
-	if (r == 0)
-		msg_free(m);
-	return r;
 }
 
 int holdfast_stop(struct holdfast *h, uint32_t signal, uint64_t grace_usec)
@@ -76,7 +65,8 @@ int holdfast_stop(struct holdfast *h, uint32_t signal, uint64_t grace_usec)
 	request.signal = signal;
 	request.has_grace = grace_usec != NO_GRACE;
 	request.grace_usec = request.has_grace ? grace_usec : 0;
-	return simple(h, "Stop", &request.base, &holdfast__v1__stop_response__descriptor);
+	return connection_simple(
+		h, "Stop", &request.base, &holdfast__v1__stop_response__descriptor);
 }
 
 int holdfast_restart(struct holdfast *h, uint32_t signal, uint64_t grace_usec)
@@ -87,7 +77,8 @@ int holdfast_restart(struct holdfast *h, uint32_t signal, uint64_t grace_usec)
 	request.signal = signal;
 	request.has_grace = grace_usec != NO_GRACE;
 	request.grace_usec = request.has_grace ? grace_usec : 0;
-	return simple(h, "Restart", &request.base, &holdfast__v1__restart_response__descriptor);
+	return connection_simple(
+		h, "Restart", &request.base, &holdfast__v1__restart_response__descriptor);
 }
 
 int holdfast_kill(struct holdfast *h, uint32_t signal, bool all)
@@ -97,7 +88,8 @@ int holdfast_kill(struct holdfast *h, uint32_t signal, bool all)
 	holdfast__v1__kill_request__init(&request);
 	request.signal = signal;
 	request.all = all;
-	return simple(h, "Kill", &request.base, &holdfast__v1__kill_response__descriptor);
+	return connection_simple(
+		h, "Kill", &request.base, &holdfast__v1__kill_response__descriptor);
 }
 
 int holdfast_wait(struct holdfast *h, struct holdfast_exit *ret)
@@ -120,6 +112,14 @@ int holdfast_wait(struct holdfast *h, struct holdfast_exit *ret)
 
 /* Events --------------------------------------------------------------------------------------- */
 
+static void drop_batch(struct holdfast *h)
+{
+	if (h->batch)
+		msg_free(h->batch);
+	h->batch = NULL;
+	h->batch_at = 0;
+}
+
 int holdfast_watch(struct holdfast *h, uint64_t instance, uint64_t sequence)
 {
 	Holdfast__V1__WatchRequest request;
@@ -131,8 +131,19 @@ int holdfast_watch(struct holdfast *h, uint64_t instance, uint64_t sequence)
 	from.instance = instance;
 	from.sequence = sequence;
 	request.from = &from;
+	drop_batch(h); /* of an earlier watch */
+	h->instance = instance;
 	h->sequence = sequence;
 	return holdfast_stream(h, "Watch", buf, msg_pack(&request.base, buf, sizeof(buf)));
+}
+
+/* A namesake of the container that was asked for tells its own story, from the beginning. */
+static void batch_whose(struct holdfast *h)
+{
+	if (!h->batch->instance || h->batch->instance == h->instance)
+		return;
+	h->instance = h->batch->instance;
+	h->sequence = 0;
 }
 
 static int next_batch(struct holdfast *h)
@@ -141,15 +152,15 @@ static int next_batch(struct holdfast *h)
 	size_t len;
 	int r;
 
-	if (h->batch)
-		msg_free(h->batch);
-	h->batch = NULL;
-	h->batch_at = 0;
+	drop_batch(h);
 	r = holdfast_next(h, &data, &len);
 	if (r <= 0)
 		return r;
 	h->batch = msg_unpack(&holdfast__v1__watch_response__descriptor, data, len);
-	return h->batch ? 1 : connection_fail(h, -EBADMSG, "Watch: the message is none of it");
+	if (!h->batch)
+		return connection_fail(h, -EBADMSG, "Watch: the message is none of it");
+	batch_whose(h);
+	return 1;
 }
 
 int holdfast_watch_next(struct holdfast *h, struct holdfast_event *ret)

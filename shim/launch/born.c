@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -123,6 +124,15 @@ static void cap_sets(struct launch *l, struct plan_caps *caps)
 	}
 }
 
+void born_fit(struct launch *l)
+{
+	struct plan *p = l->in.plan;
+
+	cap_sets(l, &p->caps);
+	for (uint32_t i = 0; i < p->rlimits.count; i++)
+		cap_limit(l, (struct plan_rlimit *)(void *)((char *)p + p->rlimits.off) + i);
+}
+
 int step_plan(struct launch *l)
 {
 	struct plan *p = l->in.plan;
@@ -145,10 +155,30 @@ int step_plan(struct launch *l)
 		p->flags &= ~(uint32_t)PLAN_OWN_PIDNS;
 	if (!launch_new_ns(l, CLONE_NEWIPC))
 		p->flags &= ~(uint32_t)PLAN_OWN_IPCNS;
-	cap_sets(l, &p->caps);
-	for (uint32_t i = 0; i < p->rlimits.count; i++)
-		cap_limit(l, (struct plan_rlimit *)(void *)((char *)p + p->rlimits.off) + i);
+	born_fit(l);
 	return reader_freeze(&l->in);
+}
+
+/* Where whoever adopts the container comes in (init/door.h). Only bound: that PID 1 itself listens
+ * is how the adopter knows whose it is. */
+int step_door(struct launch *l)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	auto_fd fd = -1;
+	int r;
+
+	if (launch_flag(l, SETTINGS_NO_INIT))
+		return 0;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	r = step_keeper(l); /* else the name may be that of the next launch's door */
+	if (r < 0)
+		return r;
+	unlinkat(l->state, DOOR_NAME, 0); /* of the launch before */
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" DOOR_NAME, l->state);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) != 0)
+		return fault(-errno, "bind " DOOR_NAME);
+	l->counters[PLAN_FD_DOOR] = fd_take(&fd);
+	return 0;
 }
 
 static int hold_pipe(struct launch *l, int fd, uint32_t kind, uint64_t key, bool read_end)
@@ -299,6 +329,17 @@ static int keep_tty(struct launch *l, struct packet *p)
 		      : launch_hold(l, HELD_TTY, 0, fd);
 }
 
+static int keep_held(struct launch *l, struct packet *p)
+{
+	auto_fd fd = packet_take_fd(p, 0);
+	struct held name;
+
+	if (fd < 0 || p->h.len < sizeof(name))
+		return fault_plain(-EBADMSG, "the child sent nothing to hold");
+	memcpy(&name, p->body, sizeof(name));
+	return launch_hold(l, name.kind, name.key, fd);
+}
+
 /* A peer that leaves with our word unread resets the connection (unix(7)); what it said before lies
  * behind that one error. */
 static int hear(struct launch *l, struct packet *p)
@@ -330,7 +371,9 @@ static int wait_for(struct launch *l, enum sync_verb want)
 			return 0;
 		if (packet.h.verb == SYNC_FAIL)
 			return child_failed(l, &packet);
-		r = packet.h.verb == SYNC_TTY ? keep_tty(l, &packet) : 0;
+		r = packet.h.verb == SYNC_TTY	 ? keep_tty(l, &packet)
+		    : packet.h.verb == SYNC_HOLD ? keep_held(l, &packet)
+						 : 0;
 		packet_finish(&packet);
 		if (r < 0)
 			return r;
@@ -359,11 +402,28 @@ static int oom_score(struct launch *l)
 	return 0;
 }
 
+/* The child has no copy of what was opened after the clone. */
+static int tell_grouped(struct launch *l)
+{
+	unsigned char at[CHANNEL_FDS_MAX];
+	int fds[CHANNEL_FDS_MAX], r;
+	size_t n = 0;
+
+	for (int i = 0; l->groups == STEP_GROUPS_BESIDE && i < PLAN_FD_LIMIT; i++) {
+		if (l->counters[i] < 0 || n == CHANNEL_FDS_MAX)
+			continue;
+		at[n] = (unsigned char)i;
+		fds[n++] = l->counters[i];
+	}
+	r = channel_send(l->sync, SYNC_GROUPED, 0, at, n, fds, n);
+	return r < 0 && r != -EPIPE ? fault(r, "tell the child") : 0;
+}
+
 int step_inherited(struct launch *l)
 {
 	int r = oom_score(l);
 
-	return r < 0 ? r : tell(l, SYNC_GROUPED);
+	return r < 0 ? r : tell_grouped(l);
 }
 
 /* EXEC, then end of file: the socket was close-on-exec. With init exec'd, or without init waiting

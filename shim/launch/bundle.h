@@ -42,6 +42,9 @@ int bundle_devices(struct bundle *b);
 int bundle_paths(struct bundle *b);
 int bundle_sysctls(struct bundle *b);
 int bundle_resources(struct bundle *b);
+/* Of bundle_resources: right behind the unified files, and behind all limits. */
+void bundle_changed_files(struct bundle *b);
+void bundle_changed(struct bundle *b);
 int bundle_seccomp(struct bundle *b);
 
 /* Harmless oddities: told to the user once the container runs. */

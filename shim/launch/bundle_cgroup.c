@@ -18,6 +18,7 @@ static const struct limit_key {
 	{"cpu", "quota", LIMIT_CPU_QUOTA, 1000, INT64_MAX},
 	{"cpu", "period", LIMIT_CPU_PERIOD, 1000, 1000000},
 	{"cpu", "shares", LIMIT_CPU_SHARES, 2, 262144},
+	{"cpu", "idle", LIMIT_CPU_IDLE, 1, 1},
 	{"pids", "limit", LIMIT_PIDS, 1, 4194304},
 	{"blockIO", "weight", LIMIT_BLKIO_WEIGHT, 10, 1000},
 };
@@ -187,21 +188,22 @@ static int devrules(struct bundle *b, const struct node *resources)
 	return r < 0 ? r : 0;
 }
 
-int bundle_resources(struct bundle *b)
+static int configured(struct bundle *b)
 {
 	struct node linux_, resources, group;
 	int r = node_object(&b->root, "linux", &linux_);
 
-	for (int i = 0; i < LIMITS; i++)
-		b->head.limits.value[i] = LIMIT_UNGIVEN;
-	if (r != 1 || (r = node_object(&linux_, "resources", &resources)) != 1)
+	if (r != 1 || (r = node_object(&linux_, "resources", &resources)) != 1) {
+		bundle_changed_files(b);
 		return r;
+	}
 	for (size_t i = 0; r >= 0 && i < array_size(limit_keys); i++)
 		r = limit(b, &resources, &limit_keys[i]);
 	if (r >= 0 && (r = node_object(&resources, "memory", &group)) == 1)
 		r = node_each(&group, memory_member, b);
 	if (r >= 0 && (r = node_object(&resources, "unified", &group)) == 1)
 		r = node_each(&group, unified_member, b);
+	bundle_changed_files(b);
 	if (r >= 0)
 		r = swap_rule(b, &resources);
 	if (r >= 0)
@@ -211,7 +213,18 @@ int bundle_resources(struct bundle *b)
 	if (b->head.limits.value[LIMIT_CPU_PERIOD] < LIMIT_UNGIVEN &&
 		b->head.limits.value[LIMIT_CPU_QUOTA] == LIMIT_UNGIVEN)
 		bundle_warn(b, "config.json: linux.resources.cpu.period: no limit without a quota");
+	return r < 0 ? r : 0;
+}
+
+int bundle_resources(struct bundle *b)
+{
+	int r;
+
+	for (int i = 0; i < LIMITS; i++)
+		b->head.limits.value[i] = LIMIT_UNGIVEN;
+	r = configured(b);
+	bundle_changed(b);
 	if (b->head.limits.value[LIMIT_MEM] < LIMIT_UNGIVEN)
 		b->plan.mem_limit = b->head.limits.value[LIMIT_MEM];
-	return r < 0 ? r : 0;
+	return r;
 }

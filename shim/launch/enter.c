@@ -30,6 +30,13 @@
 
 #define FIRST_HIGH PLAN_PASSED_LIMIT /* above everything that PID 1 gets */
 
+static void take_counters(struct launch *l, struct packet *p)
+{
+	for (unsigned i = 0; i < p->h.len && i < CHANNEL_FDS_MAX; i++)
+		if (p->body[i] < PLAN_FD_LIMIT)
+			l->counters[p->body[i]] = packet_take_fd(p, i);
+}
+
 int wait_parent(struct launch *l, enum sync_verb want)
 {
 	static struct packet p;
@@ -42,6 +49,8 @@ int wait_parent(struct launch *l, enum sync_verb want)
 		_exit(125); /* launch is gone: nobody wants this container any more */
 	if (r < 0)
 		return fault(r, "hear from launch");
+	if (want == SYNC_GROUPED)
+		take_counters(l, &p);
 	packet_finish(&p);
 	return p.h.verb == want ? 0 : fault_plain(-EPROTO, "launch said %u", p.h.verb);
 }

@@ -55,11 +55,14 @@ static int choose(struct launch *l, int kind)
 
 /* A group that is there already: an empty leftover is replaced by a fresh one, somebody's is not
  * touched. */
-static int replace(int root, const char *rel, const char *full)
+static int replace(struct launch *l, int root, const char *rel, const char *full)
 {
+	int r = step_keeper(l); /* else the next launch may have made it, and not entered it yet */
 	char path[400], procs[64];
 	ssize_t n;
 
+	if (r < 0)
+		return r;
 	if (unlinkat(root, rel, AT_REMOVEDIR) == 0)
 		return mkdirat(root, rel, 0755) == 0 ? 0 : fault(-errno, "cgroup %s", full);
 	if (errno != EBUSY && errno != ENOTEMPTY)
@@ -81,12 +84,17 @@ static int replace(int root, const char *rel, const char *full)
 /* On pure v2 every level must pass the controllers on before the next can have their files. */
 static void pass_on(struct launch *l, int root, const char *dir)
 {
-	static const char *const words[] = {"+memory", "+cpu", "+pids", "+cpuset", "+io"};
+	static const struct {
+		enum cg_controller controller;
+		const char *word;
+	} words[] = {{CG_MEMORY, "+memory"}, {CG_CPU, "+cpu"}, {CG_PIDS, "+pids"},
+		{CG_CPUSET, "+cpuset"}, {CG_BLKIO, "+io"}};
 	char path[400];
 
 	snprintf(path, sizeof(path), "%s%scgroup.subtree_control", dir, dir[0] ? "/" : "");
 	for (size_t i = 0; i < array_size(words); i++) /* what is missing is found at its limit */
-		file_write(root, path, words[i]);
+		if (l->hier.at[words[i].controller].v2)
+			file_write(root, path, words[i].word);
 }
 
 static int make_group(struct launch *l, struct cg_group *g, bool v2)
@@ -113,7 +121,7 @@ static int make_group(struct launch *l, struct cg_group *g, bool v2)
 	}
 	r = mkdirat(root, rel, 0755) == 0 ? 0 : -errno;
 	if (r == -EEXIST)
-		r = replace(root, rel, full);
+		r = replace(l, root, rel, full);
 	else if (r < 0)
 		return fault(r, "cgroup %s", full);
 	if (r < 0)
@@ -131,16 +139,44 @@ static struct cg_group *same_root(struct launch *l, int kind)
 	return NULL;
 }
 
+static bool wants_view(const struct launch *l)
+{
+	const struct sandbox_mount *m = sandbox_range(l->sb, l->sb->mounts, sizeof(*m));
+
+	for (uint32_t i = 0; i < l->sb->mounts.count; i++)
+		if (m[i].kind == MOUNT_CGROUP)
+			return true;
+	return false;
+}
+
+/* Beside the build, unless the child needs them earlier: a controller of the v2 tree has to limit
+ * it from its birth, and a view of its groups is one of its mounts. */
+static enum step_when when(const struct launch *l)
+{
+	if (!l->hier.unified[0] || wants_view(l))
+		return STEP_GROUPS_FIRST;
+	for (int kind = GROUP_MEMORY; kind < GROUPS; kind++)
+		if (group_on_v2(l, kind))
+			return STEP_GROUPS_FIRST;
+	return STEP_GROUPS_BESIDE;
+}
+
 int step_groups(struct launch *l)
 {
-	int r = cghier_find(&l->hier);
+	int r = 0;
 
-	if (r < 0)
-		return r;
+	l->groups = when(l);
 	if (l->hier.unified[0]) {
 		memcpy(l->group[GROUP_V2].root, l->hier.unified, sizeof(l->hier.unified));
 		r = make_group(l, &l->group[GROUP_V2], true);
 	}
+	return r < 0 || l->groups == STEP_GROUPS_BESIDE ? r : step_groups_v1(l);
+}
+
+int step_groups_v1(struct launch *l)
+{
+	int r = 0;
+
 	for (int kind = GROUP_MEMORY; r >= 0 && kind < GROUPS; kind++) {
 		struct cg_group *g = &l->group[kind];
 
@@ -224,19 +260,30 @@ static void counter(struct launch *l, enum plan_fd at, int dir, const char *file
 }
 
 /* v1 tells of an OOM by an eventfd registered on memory.oom_control (cgroup-v1/memory.rst). */
-static int oom_event(struct launch *l, int dir)
+static int oom_event(struct launch *l, int dir, int control, enum plan_fd at)
 {
-	int control = l->counters[PLAN_FD_MEM];
-
-	l->counters[PLAN_FD_OOM_EVENT] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (l->counters[PLAN_FD_OOM_EVENT] < 0)
+	l->counters[at] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (l->counters[at] < 0)
 		return fault(-errno, "eventfd");
-	if (file_writef(dir, "cgroup.event_control", "%d %d", l->counters[PLAN_FD_OOM_EVENT],
-		    control) < 0) {
+	if (file_writef(dir, "cgroup.event_control", "%d %d", l->counters[at], control) < 0) {
 		launch_warn(l, "memory: this kernel sends no OOM events (seen at the next exit)");
-		fd_close(&l->counters[PLAN_FD_OOM_EVENT]);
+		fd_close(&l->counters[at]);
 	}
 	return 0;
+}
+
+/* The kernel tells the group that has run out, and all below it: who listens at the group above as
+ * well knows which of the two it was. */
+static int oom_events(struct launch *l, int dir)
+{
+	auto_fd above = openat(dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_fd control =
+		above < 0 ? -1 : openat(above, "memory.oom_control", O_RDONLY | O_CLOEXEC);
+	int r = oom_event(l, dir, l->counters[PLAN_FD_MEM], PLAN_FD_OOM_EVENT);
+
+	if (r < 0 || control < 0)
+		return r;
+	return oom_event(l, above, control, PLAN_FD_OOM_AROUND);
 }
 
 /* What init reads after each exit; a host that lacks one just gives less to read. */
@@ -252,19 +299,16 @@ int step_counters(struct launch *l)
 	counter(l, PLAN_FD_PRESSURE, v2, "memory.pressure");
 	if (launch_flag(l, SETTINGS_NO_INIT) || mem_v2 || l->counters[PLAN_FD_MEM] < 0)
 		return 0;
-	return oom_event(l, mem);
+	return oom_events(l, mem);
 }
 
 /* The container sees its own groups only, read-only, whatever it could do to a mount of the whole:
  * v1's release_agent and the limits themselves are out of reach. */
 int step_group_view(struct launch *l)
 {
-	const struct sandbox_mount *m = sandbox_range(l->sb, l->sb->mounts, sizeof(*m));
-	bool wanted = false;
+	bool wanted = wants_view(l);
 	int r = 0;
 
-	for (uint32_t i = 0; i < l->sb->mounts.count; i++)
-		wanted |= m[i].kind == MOUNT_CGROUP;
 	for (int i = 0; wanted && r == 0 && i < GROUPS; i++) {
 		struct cg_group *g = &l->group[i];
 

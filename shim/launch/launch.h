@@ -7,9 +7,11 @@
 #include <sys/types.h>
 
 #include "ipc/cghier.h"
+#include "ipc/health.h"
 #include "ipc/settings.h"
 #include "ipc/verbs.h"
 #include "shim/launch/reader.h"
+#include "shim/launch/recipe.h"
 
 enum cg_kind {
 	GROUP_V2,
@@ -36,6 +38,7 @@ struct launch {
 	struct reading in;
 	const struct sandbox *sb;
 	struct cghier hier;
+	enum step_when groups; /* when those of v1 are made */
 
 	/* descriptors that came at exec (contract of ipc/verbs.h) */
 	int channel, state, init_channel, shared, init_exe;
@@ -62,8 +65,9 @@ struct launch {
 		char name[PLAN_NAME_MAX + 1];
 	} passed[PLAN_PASSED_MAX]; /* what the service is given, in its order */
 	uint32_t passed_count, listeners;
-	int notify; /* detached tmpfs with the socket for notifications */
-	int sync;   /* to the other half: parent in the parent, child in the child */
+	int notify; /* detached tmpfs with the sockets for notifications and pressure */
+	struct health_conf *health; /* NULL: no probes */
+	int sync; /* to the other half: parent in the parent, child in the child */
 	struct cg_group group[GROUPS];
 
 	pid_t pid;

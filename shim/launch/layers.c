@@ -89,7 +89,8 @@ int step_join(struct launch *l)
 
 	for (uint32_t i = 0; i < l->sb->joins.count; i++) {
 		const char *path = sandbox_string(l->sb, j[i].path);
-		auto_fd fd = open(path, O_RDONLY | O_CLOEXEC);
+		/* of what is no namespace file, a FIFO would wait for its writer */
+		auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 		if (fd < 0)
 			return fault(-errno, "namespace file %s", path);

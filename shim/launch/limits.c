@@ -27,7 +27,7 @@ bool limits_want(const struct launch *l, int kind)
 		       capped(l, LIMIT_MEM_RESERVE);
 	case GROUP_CPU:
 		return capped(l, LIMIT_CPU_QUOTA) || capped(l, LIMIT_CPU_SHARES) ||
-		       capped(l, LIMIT_CPU_WEIGHT);
+		       capped(l, LIMIT_CPU_WEIGHT) || capped(l, LIMIT_CPU_IDLE);
 	case GROUP_PIDS:
 		return capped(l, LIMIT_PIDS);
 	case GROUP_CPUSET:
@@ -90,6 +90,13 @@ static uint64_t at_least(uint64_t least, uint64_t value)
 	return value < least ? least : value;
 }
 
+/* The kernel refuses a weight of a group that is idle (Documentation/admin-guide/cgroup-v2.rst). */
+static bool weighed(const struct launch *l)
+{
+	return !capped(l, LIMIT_CPU_IDLE) &&
+	       (capped(l, LIMIT_CPU_SHARES) || capped(l, LIMIT_CPU_WEIGHT));
+}
+
 static int cpu_v1(struct launch *l, int dir, const uint64_t *v)
 {
 	int r = 0;
@@ -98,7 +105,9 @@ static int cpu_v1(struct launch *l, int dir, const uint64_t *v)
 		r = put(dir, "cpu.cfs_period_us", v[LIMIT_CPU_PERIOD]);
 	if (r == 0 && capped(l, LIMIT_CPU_QUOTA))
 		r = put(dir, "cpu.cfs_quota_us", v[LIMIT_CPU_QUOTA]);
-	if (r < 0 || !(capped(l, LIMIT_CPU_SHARES) || capped(l, LIMIT_CPU_WEIGHT)))
+	if (r == 0 && capped(l, LIMIT_CPU_IDLE))
+		r = put(dir, "cpu.idle", 1);
+	if (r < 0 || !weighed(l))
 		return r;
 	/* a group that nobody weighed has 1024 shares here and weight 100 there */
 	if (capped(l, LIMIT_CPU_WEIGHT))
@@ -118,7 +127,9 @@ static int cpu_v2(struct launch *l, int dir, const uint64_t *v)
 	if (capped(l, LIMIT_CPU_QUOTA))
 		r = file_writef(dir, "cpu.max", "%llu %llu", (unsigned long long)v[LIMIT_CPU_QUOTA],
 			(unsigned long long)period);
-	if (r == 0 && (capped(l, LIMIT_CPU_SHARES) || capped(l, LIMIT_CPU_WEIGHT)))
+	if (r == 0 && capped(l, LIMIT_CPU_IDLE))
+		r = put(dir, "cpu.idle", 1);
+	if (r == 0 && weighed(l))
 		r = put(dir, "cpu.weight", weight);
 	return r;
 }

@@ -1,6 +1,7 @@
 /* holdfast-launch: makes one sandbox and its PID 1, reports to the keeper, leaves. Whatever goes
  * wrong becomes one LAUNCH_RESULT with the step's name; nothing is left behind but cgroup
- * directories, which the shim has journalled and removes. */
+ * directories, which the shim has journalled and removes. It may be started ahead of the shim's
+ * intent, so it only reads until the keeper says which launch it is. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -20,6 +21,7 @@
 #include "ipc/base/proc.h"
 #include "ipc/channel.h"
 #include "ipc/fds.h"
+#include "shim/launch/beside.h"
 #include "shim/launch/launch.h"
 #include "shim/launch/recipe.h"
 
@@ -122,10 +124,7 @@ static int check_inherited(struct launch *l)
 
 static void launch_init(struct launch *l)
 {
-	const char *nonce = getenv("HOLDFAST_NONCE");
-
 	*l = (struct launch){
-		.nonce = nonce ? strtoull(nonce, NULL, 10) : 0,
 		.channel = LAUNCH_FD_KEEPER,
 		.state = LAUNCH_FD_STATE,
 		.init_channel = LAUNCH_FD_INIT_END,
@@ -170,6 +169,8 @@ static int take_steps(struct launch *l)
 	int r;
 
 	for (size_t i = 0; i < parent_step_count; i++) {
+		if (parent_steps[i].when && parent_steps[i].when != l->groups)
+			continue;
 		r = parent_steps[i].run(l);
 		if (r < 0)
 			return fail(l, parent_steps[i].name, r);
@@ -181,20 +182,50 @@ static int take_steps(struct launch *l)
 	return report(l, LAUNCH_OK, 0, "", l->warnings);
 }
 
-static int launch(struct launch *l)
+/* Reading, which touches nothing: how it went is told when somebody asks. */
+struct preparation {
+	int r;
+	uint32_t outcome;
+	const char *step;
+};
+
+static struct preparation prepare(struct launch *l)
 {
-	uint64_t start = now_mono();
 	int r = settings_read(l->state, &l->set);
 
 	if (r < 0)
-		return report(l, LAUNCH_BAD_CONFIG, r, "settings", fault_text());
+		return (struct preparation){r, LAUNCH_BAD_CONFIG, "settings"};
 	r = check_inherited(l);
 	if (r < 0)
-		return fail(l, "descriptors", r);
+		return (struct preparation){r, LAUNCH_FAILED, "descriptors"};
 	r = reader_run(l->state, &l->set, &l->in);
 	if (r < 0)
-		return report(l, r == -EINVAL ? LAUNCH_BAD_CONFIG : LAUNCH_FAILED, r, "config",
-			fault_text());
+		return (struct preparation){
+			r, r == -EINVAL ? LAUNCH_BAD_CONFIG : LAUNCH_FAILED, "config"};
+	return (struct preparation){cghier_find(&l->hier), LAUNCH_FAILED, "cgroup"};
+}
+
+/* `holdfast update` may have come between reading and being asked. */
+static bool outdated(const struct launch *l)
+{
+	struct settings now;
+
+	return settings_read(l->state, &now) == 0 && memcmp(&now, &l->set, sizeof(now)) != 0;
+}
+
+static int launch(struct launch *l)
+{
+	uint64_t start = now_mono();
+	struct preparation p = prepare(l);
+
+	if (pass_hear(l) == LAUNCH_UNWANTED)
+		return 0;
+	if (outdated(l)) {
+		fd_close(&l->in.plan_fd);
+		p = prepare(l);
+	}
+	if (p.r < 0)
+		return report(l, p.outcome, p.r, p.step, fault_text());
 	l->sb = l->in.sandbox;
 	if (l->sb->outcome != LAUNCH_OK)
 		return report(l, LAUNCH_BAD_CONFIG, -EINVAL, "config", l->sb->error);
@@ -207,8 +238,9 @@ static int launch(struct launch *l)
 int main(int argc, char **argv)
 {
 	static struct launch l;
+	bool beside = argc == 3 && strcmp(argv[2], "exec") == 0;
 
-	if (argc != 2 || fcntl(LAUNCH_FD_STATE, F_GETFD) < 0) {
+	if ((argc != 2 && !beside) || fcntl(LAUNCH_FD_STATE, F_GETFD) < 0) {
 		fprintf(stderr,
 			"holdfast-launch: started by holdfast's keeper only (use: holdfast run)\n");
 		return EXIT_USAGE;
@@ -219,5 +251,7 @@ int main(int argc, char **argv)
 	/* A process inside that could trace this one would own the host. */
 	prctl(PR_SET_DUMPABLE, 0);
 	fd_cloexec_all(LAUNCH_FD_KEEPER);
+	if (beside)
+		return beside_run(&l) < 0 ? EXIT_FAILED : 0;
 	return launch(&l) < 0 ? EXIT_FAILED : 0;
 }

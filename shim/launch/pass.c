@@ -20,17 +20,21 @@
 #include "shim/launch/mnt.h"
 #include "shim/launch/recipe.h"
 
-#define FIRST_FD 3
+#define FIRST_FD	 3
+#define PRESSURE_BACKLOG 64
 
-/* What the keeper holds of ours, as it tells right after it has started this program. */
-struct holding {
+/* By enum pressure_kind (shim/pressure_feed.h). */
+static const char *const pressure_names[] = {"memory-pressure", "cpu-pressure", "io-pressure"};
+
+/* What the keeper holds of ours, as it tells before it says which launch this is. */
+static struct holding {
 	int listener[LISTEN_MAX];
 	struct {
 		uint64_t key;
 		int fd;
 	} stored[PLAN_STORED_MAX];
 	uint32_t count;
-};
+} holding;
 
 static void note_held(struct holding *h, const struct held *name, int fd)
 {
@@ -44,25 +48,27 @@ static void note_held(struct holding *h, const struct held *name, int fd)
 	}
 }
 
-static int hear_holding(const struct launch *l, struct holding *h)
+int pass_hear(struct launch *l)
 {
 	static struct packet p;
 	struct held name;
 	int r;
 
 	for (unsigned i = 0; i < LISTEN_MAX; i++)
-		h->listener[i] = -1;
+		holding.listener[i] = -1;
 	for (;;) {
 		r = channel_recv(l->channel, &p, 0);
 		if (r == -EINTR || r == -EBADMSG)
 			continue;
 		if (r <= 0)
-			return fault(r < 0 ? r : -EPIPE, "hear what the keeper holds");
-		if (p.h.verb == KEEPER_HELD_END)
+			return LAUNCH_UNWANTED;
+		if (p.h.verb == KEEPER_HELD_END) {
+			l->nonce = p.h.tag;
 			return 0;
+		}
 		if (p.h.verb == KEEPER_HELD && verb_check(FROM_KEEPER, &p.h)) {
 			memcpy(&name, p.body, sizeof(name));
-			note_held(h, &name, packet_take_fd(&p, 0));
+			note_held(&holding, &name, packet_take_fd(&p, 0));
 		}
 		packet_finish(&p);
 	}
@@ -123,63 +129,92 @@ static int add_stored(struct launch *l, const struct holding *h)
 
 int step_listeners(struct launch *l)
 {
-	struct holding h = {.count = 0};
-	int r;
+	int r = 0;
 
-	if (!launch_flag(l, SETTINGS_LISTEN) && !launch_flag(l, SETTINGS_NOTIFY))
+	if (!launch_flag(l, SETTINGS_LISTEN | SETTINGS_NOTIFY | SETTINGS_NOTIFY_SOCKET))
 		return 0;
-	r = hear_holding(l, &h);
-	if (r == 0 && launch_flag(l, SETTINGS_LISTEN))
-		r = add_listeners(l, &h);
-	return r < 0 ? r : add_stored(l, &h);
+	if (launch_flag(l, SETTINGS_LISTEN))
+		r = add_listeners(l, &holding);
+	return r < 0 ? r : add_stored(l, &holding);
 }
 
 /* Notifications --------------------------------------------------------------------------------
  */
 
+/* Any user of the container's may use it. */
+static int bind_in(int dir, const char *name, int fd)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	mode_t mask = umask(0111);
+	int r;
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/%s", dir, name);
+	r = bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 ? 0 : -errno;
+	umask(mask);
+	return r < 0 ? fault(r, "bind the socket %s", name) : 0;
+}
+
 /* Of datagrams, with the sender's ids and the time of sending on each: a supervisor that reads it
  * late still knows whose it is. */
 static int notify_socket(int dir)
 {
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	auto_fd fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int on = 1;
-	mode_t mask;
+	int on = 1, r;
 
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) != 0 ||
 		setsockopt(fd, SOL_SOCKET, SO_TIMESTAMP, &on, sizeof(on)) != 0)
 		return fault(-errno, "socket for notifications");
-	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/notify", dir);
-	mask = umask(0111); /* any user of the container's may send */
-	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) != 0) {
-		umask(mask);
-		return fault(-errno, "bind the socket for notifications");
+	r = bind_in(dir, "notify", fd);
+	return r < 0 ? r : fd_take(&fd);
+}
+
+static int hold_notify(const struct launch *l, int dir)
+{
+	auto_fd fd = notify_socket(dir);
+
+	return fd < 0 ? fd : launch_hold(l, HELD_NOTIFY, 0, fd);
+}
+
+/* Where a service asks to be warned, by systemd's protocol (MEMORY_PRESSURE_WATCH and its like). */
+static int hold_pressure(const struct launch *l, int dir)
+{
+	for (uint64_t kind = 0; kind < array_size(pressure_names); kind++) {
+		auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		int r = fd < 0 ? fault(-errno, "socket for pressure")
+			       : bind_in(dir, pressure_names[kind], fd);
+
+		if (r == 0 && listen(fd, PRESSURE_BACKLOG) != 0)
+			r = fault(-errno, "listen for pressure");
+		if (r == 0)
+			r = launch_hold(l, HELD_PRESSURE, kind, fd);
+		if (r < 0)
+			return r;
 	}
-	umask(mask);
-	return fd_take(&fd);
+	return 0;
 }
 
 /* On a file system of its own, made by the host's root and read-only inside: nobody there can
  * replace it, and connecting to a socket needs no write to its mount. */
 int step_notify(struct launch *l)
 {
-	static const char *const options[] = {"mode=0755", "nr_inodes=2", "size=4096", NULL};
-	auto_fd fd = -1;
+	static const char *const options[] = {"mode=0755", "nr_inodes=8", "size=4096", NULL};
+	const uint32_t talks = SETTINGS_NOTIFY | SETTINGS_NOTIFY_SOCKET;
 	const char *why;
 	int r;
 
-	if (!launch_flag(l, SETTINGS_NOTIFY))
+	if (!launch_flag(l, talks | SETTINGS_PRESSURE))
 		return 0;
 	l->notify = mnt_new(
 		"tmpfs", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, options, &why);
 	if (l->notify < 0)
 		return fault(l->notify, "tmpfs for notifications: %s", why);
-	fd = notify_socket(l->notify);
-	if (fd < 0)
-		return fd;
+	r = launch_flag(l, talks) ? hold_notify(l, l->notify) : 0;
+	if (r == 0 && launch_flag(l, SETTINGS_PRESSURE))
+		r = hold_pressure(l, l->notify);
+	if (r < 0)
+		return r;
 	r = mnt_attr(l->notify, MOUNT_ATTR_RDONLY, 0, false);
-	return r < 0 ? fault(r, "tmpfs for notifications: read-only")
-		     : launch_hold(l, HELD_NOTIFY, 0, fd);
+	return r < 0 ? fault(r, "tmpfs for notifications: read-only") : 0;
 }
 
 /* Without init ---------------------------------------------------------------------------------

@@ -22,13 +22,17 @@ const struct step parent_steps[] = {
 	{"null-device", step_null},
 	{"volumes", step_binds},
 	{"notify", step_notify},
+	{"health", step_health},
+	/* that of the v2 tree, and on pure v2 that is all of it */
 	{"cgroup", step_groups},
-	{"cgroup-limits", step_limits},
-	{"device-rules", step_devices_rule},
+	{"cgroup-limits", step_limits, STEP_GROUPS_FIRST},
+	{"device-rules", step_devices_rule, STEP_GROUPS_FIRST},
 	/* opened now: init's first reading precedes the service's first instruction */
-	{"counters", step_counters},
+	{"counters", step_counters, STEP_GROUPS_FIRST},
 	{"cgroup-view", step_group_view},
 	{"plan", step_plan},
+	/* in the state directory, which the child leaves behind */
+	{"door", step_door},
 	/* deposited with the keeper before anybody uses them */
 	{"stdio", step_stdio},
 	/* last look: with the keeper dead the child would fall to a stranger */
@@ -37,7 +41,12 @@ const struct step parent_steps[] = {
 	{"deposit", step_deposit},
 	/* the child waits for its ids before it does anything */
 	{"id-maps", step_maps},
-	/* slow on v1 (RCU): while the child builds its inside */
+	/* while the child builds its inside, where nothing of the image runs */
+	{"cgroup", step_groups_v1, STEP_GROUPS_BESIDE},
+	{"cgroup-limits", step_limits, STEP_GROUPS_BESIDE},
+	{"device-rules", step_devices_rule, STEP_GROUPS_BESIDE},
+	{"counters", step_counters, STEP_GROUPS_BESIDE},
+	/* slow on v1 (RCU) */
 	{"cgroup-enter", step_enter_groups},
 	{"build", step_watch_build},
 	/* after the build, which must not run into them, before the exec, which inherits them */
@@ -67,6 +76,8 @@ const struct step child_steps[] = {
 	/* after the last mount point was made in it */
 	{"readonly-root", step_readonly_root},
 	{"pivot-root", step_pivot},
+	/* in the container's network, beneath its root */
+	{"probes", step_probes},
 	/* as init will see them; seals the plan */
 	{"places", step_places},
 	{"keyring", step_keyring},

@@ -86,6 +86,7 @@ enum limit_id {
 	LIMIT_CPU_WEIGHT,   /* 1..10000, 100 is everybody's; wins over shares */
 	LIMIT_IO_WEIGHT,    /* 1..10000, 100 is everybody's; wins over the next */
 	LIMIT_BLKIO_WEIGHT, /* 10..1000, config.json's older scale; a host without is no failure */
+	LIMIT_CPU_IDLE,	    /* 1: runs when nobody else wants the CPU; then no weight counts */
 	LIMITS,
 };
 #define LIMIT_NONE    UINT64_MAX       /* config.json says -1 */

@@ -180,6 +180,14 @@ static char **vector(const struct launch *l, struct plan_range r)
 
 static char **service_argv, **service_envp;
 
+static int (*service_settled)(struct launch *l);
+
+/* Its credentials are what they will be. */
+static int service_with_parent(struct launch *l)
+{
+	return service_settled ? service_settled(l) : 0;
+}
+
 static int service_exec(struct launch *l)
 {
 	return exec_search(service_argv, service_envp);
@@ -202,6 +210,7 @@ static const struct service_step {
 	{SPAWN_CWD, "cwd", service_cwd}, /* what only its owner may search */
 	{SPAWN_NO_NEW_PRIVS, "no-new-privs",
 		service_nnp}, /* before the filter: allows to load it */
+	{SPAWN_IDS, "parent", service_with_parent},
 	{SPAWN_SECCOMP, "seccomp", service_filter},
 	{SPAWN_EXEC, "exec", service_exec},
 };
@@ -218,8 +227,36 @@ static void wait_start(struct launch *l)
 		_exit(125); /* shim and keeper are gone */
 }
 
+/* A fault's step and its name. */
+static int take_steps(struct launch *l, const struct service_step **failed)
+{
+	for (size_t i = 0; i < array_size(steps); i++) {
+		int r = steps[i].run(l);
+
+		*failed = &steps[i];
+		if (r < 0)
+			return r;
+	}
+	return -EIO; /* the last one does not come back */
+}
+
+int service_become(struct launch *l, char **argv, char **envp, int (*settled)(struct launch *l),
+	enum spawn_step *step)
+{
+	const struct service_step *failed;
+	int r;
+
+	service_argv = argv;
+	service_envp = envp;
+	service_settled = settled;
+	r = take_steps(l, &failed);
+	*step = failed->step;
+	return r;
+}
+
 void service_run(struct launch *l)
 {
+	const struct service_step *failed;
 	struct reply reply = {0};
 
 	service_argv = vector(l, l->in.plan->argv);
@@ -233,17 +270,10 @@ void service_run(struct launch *l)
 	fd_close(&l->shared);
 	fd_close(&l->init_exe);
 	wait_start(l);
-	for (size_t i = 0; i < array_size(steps); i++) {
-		int r = steps[i].run(l);
-
-		if (r >= 0)
-			continue;
-		reply.err = r;
-		reply.step = steps[i].step;
-		snprintf(reply.text, sizeof(reply.text), "%s: %.100s: %s", steps[i].name,
-			service_argv[0], strerror(-r));
-		channel_send(l->init_channel, INIT_REPLY, 0, &reply, sizeof(reply), NULL, 0);
-		_exit(steps[i].step == SPAWN_EXEC && r == -ENOENT ? 127 : 126);
-	}
-	_exit(126);
+	reply.err = take_steps(l, &failed);
+	reply.step = failed->step;
+	snprintf(reply.text, sizeof(reply.text), "%s: %.100s: %s", failed->name, service_argv[0],
+		strerror(-reply.err));
+	channel_send(l->init_channel, INIT_REPLY, 0, &reply, sizeof(reply), NULL, 0);
+	_exit(failed->step == SPAWN_EXEC && reply.err == -ENOENT ? 127 : 126);
 }

@@ -217,10 +217,10 @@ static void watch(int fd, uint32_t tag)
 }
 
 /* Until standard input closes, and then until what is under way has ended. */
-static void run(unsigned rate, int timer)
+static void run(unsigned rate, int timer, uint64_t start)
 {
 	struct epoll_event events[EVENTS];
-	uint64_t start = now(), ticks, due = 0, last_look = start;
+	uint64_t ticks, due = 0, last_look = start;
 	int more = 1, n;
 
 	while (more || free_count < SLOTS) {
@@ -249,6 +249,7 @@ int main(int argc, char **argv)
 {
 	unsigned rate = argc == 3 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
 	struct itimerspec every = {0};
+	uint64_t start;
 	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 
 	if (!rate || timer < 0)
@@ -262,10 +263,12 @@ int main(int argc, char **argv)
 	}
 	ep = epoll_create1(EPOLL_CLOEXEC);
 	every.it_value.tv_nsec = every.it_interval.tv_nsec = 1000000000 / (long)rate;
+	start = now(); /* before the timer's: a tick that comes early would begin nothing till the
+			  next */
 	timerfd_settime(timer, 0, &every, NULL);
 	watch(timer, TAG_TIMER);
 	watch(STDIN_FILENO, TAG_STDIN);
-	run(rate, timer);
+	run(rate, timer, start);
 	report();
 	return 0;
 }

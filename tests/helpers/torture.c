@@ -213,11 +213,16 @@ static const struct torture verbs[] = {
 	{"live", live, "MSEC STATUS: live, then exit"},
 	{"eat", torture_eat, "MIB: touch that much memory, then stay"},
 	{"eat-child", torture_eat_child, "MIB: a child does, its end is told"},
-	{"forks", torture_forks, "N: at most N children, tell how many"},
+	{"forks", torture_forks,
+		"N [KIB]: at most N children, each with so much memory, tell how many"},
 	{"storm", torture_storm, "N: that many processes fork and exit without end"},
 	{"daemons", torture_daemons, "N STATUS: leave N daemons behind"},
 	{"zombies", torture_zombies, "N: leave N zombies and orphans"},
 	{"leak", torture_leak, "STATUS: leave SysV and POSIX shm behind"},
+	{"grow", torture_grow,
+		"KIB USEC MIB: so much more every USEC, up to MIB; TERM: last words"},
+	{"bomb", torture_bomb, "every process forks without end"},
+	{"spin", torture_spin, "N: that many processes use CPU without end"},
 	{"show", torture_show, "what it sees of itself, as JSON"},
 };
 

@@ -25,5 +25,10 @@ int torture_daemons(int argc, char **argv);
 int torture_leak(int argc, char **argv);
 int torture_zombies(int argc, char **argv);
 
+/* torture_load.c: services that use more and more */
+int torture_grow(int argc, char **argv);
+int torture_bomb(int argc, char **argv);
+int torture_spin(int argc, char **argv);
+
 /* torture_show.c: what the service sees of itself */
 int torture_show(int argc, char **argv);

@@ -88,15 +88,22 @@ int torture_storm(int argc, char **argv)
 int torture_forks(int argc, char **argv)
 {
 	long want = torture_number(argc, argv, 1, 100), got = 0;
+	size_t each = (size_t)torture_number(argc, argv, 2, 0) << 10;
+	char *memory = NULL;
 	int err = 0;
 
 	if (want > FORKS_MAX)
 		want = FORKS_MAX;
+	if (each)
+		memory = malloc(each);
 	while (got < want) {
 		pid_t pid = fork();
 
-		if (pid == 0)
+		if (pid == 0) {
+			if (memory)
+				explicit_bzero(memory, each); /* what no compiler leaves out */
 			return torture_sleep_for_ever();
+		}
 		if (pid < 0) {
 			err = errno;
 			break;

@@ -8,7 +8,7 @@
 
 static uint64_t kills(const char *text)
 {
-	return counter_oom_kills(text, strlen(text));
+	return counter_value(text, strlen(text), "oom_kill ");
 }
 
 static void test_both_formats(void **unused)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ipc/base/file.h"
+#include "ipc/base/mem.h"
 #include "ipc/history.h"
 
 struct journal {
@@ -101,6 +102,44 @@ static void folds_a_life(void **state)
 	assert_false(h.stopping);
 }
 
+/* Asked for while it runs or when it is down: it stays so until it is opened anew. */
+static void a_removal_is_remembered(void **state)
+{
+	struct rec_stop remove = {.what = CLIENT_REMOVE, .signo = 9};
+	static struct journal j;
+	struct history h;
+
+	journal_of_a_life(&j);
+	assert_int_equal(read_back(*state, j.bytes, j.len, &h, NULL), 0);
+	assert_false(h.removing);
+	journal_add(&j, RECORD_STOP_INTENT, 2, &remove, sizeof(remove));
+	assert_int_equal(read_back(*state, j.bytes, j.len, &h, NULL), 0);
+	assert_true(h.removing);
+	assert_false(h.stopping); /* there is nothing to stop */
+	assert_int_equal(h.state, LIFE_DOWN);
+	journal_add(&j, RECORD_OPENED, 2, NULL, 0);
+	assert_int_equal(read_back(*state, j.bytes, j.len, &h, NULL), 0);
+	assert_false(h.removing);
+}
+
+/* A snapshot is bytes: what is no bool in it does not become one. */
+static void a_snapshot_of_anything(void **state)
+{
+	unsigned char bytes[sizeof(struct history)];
+	static struct journal j;
+	struct history h;
+
+	memset(bytes, 0x55, sizeof(bytes));
+	memset(bytes + offsetof(struct history, state), 0, sizeof(h.state));
+	journal_begin(&j);
+	journal_add(&j, RECORD_SNAPSHOT, 1, bytes, sizeof(bytes));
+	assert_int_equal(read_back(*state, j.bytes, j.len, &h, NULL), 0);
+	assert_int_equal(h.run, 0x55555555);
+	assert_int_equal(*(unsigned char *)&h.stopping, 1);
+	assert_int_equal(*(unsigned char *)&h.removing, 1);
+	assert_int_equal(h.seq, 1);
+}
+
 /* Cut anywhere: the whole records before the cut count, and nothing else. */
 static void every_torn_tail(void **state)
 {
@@ -165,6 +204,37 @@ static void a_later_release(void **state)
 	assert_int_equal(h.state, LIFE_NEW);
 }
 
+/* Paused is state, and ends with the sandbox that stands still. */
+static void paused(void **state)
+{
+	static struct journal j;
+	struct rec_launch launch = {.nonce = 1};
+	struct exit_info end = {.run = 1};
+	const struct {
+		enum record_type type;
+		const void *body;
+		size_t len;
+		bool paused;
+	} steps[] = {
+		{RECORD_PAUSED, NULL, 0, true},
+		{RECORD_RESUMED, NULL, 0, false},
+		{RECORD_PAUSED, NULL, 0, true},
+		{RECORD_UPDATED, "memory 1", 9, true},
+		{RECORD_LAUNCH_INTENT, &launch, sizeof(launch), false},
+		{RECORD_PAUSED, NULL, 0, true},
+		{RECORD_DOWN, &end, sizeof(end), false},
+	};
+	struct history h;
+
+	journal_begin(&j);
+	journal_add(&j, RECORD_CREATED, 0, NULL, 0);
+	for (size_t i = 0; i < array_size(steps); i++) {
+		journal_add(&j, steps[i].type, 1, steps[i].body, steps[i].len);
+		assert_int_equal(read_back(*state, j.bytes, j.len, &h, NULL), 0);
+		assert_int_equal(h.paused, steps[i].paused);
+	}
+}
+
 static void not_a_journal(void **state)
 {
 	static struct journal j;
@@ -187,15 +257,46 @@ static void statuses(void **state)
 	assert_int_equal(exit_status(&(struct exit_info){.flags = EXIT_UNKNOWN, .code = 7}), 125);
 }
 
+/* Which run was ended for its health, and for what, survives a snapshot and later runs. */
+static void test_unhealthy(void **state)
+{
+	struct rec_health b = {.source = HEALTH_BY_PROBE, .kind = 2, .signo = 15, .grace_usec = 9};
+	struct {
+		struct record r;
+		unsigned char body[RECORD_BODY_MAX + 8];
+	} rec;
+	struct history h, was;
+
+	memset(b.text, 'x', sizeof(b.text)); /* no end of its own */
+	history_init(&h);
+	record_encode(
+		&rec, (struct record){.type = RECORD_UNHEALTHY, .seq = 1, .run = 3}, &b, sizeof(b));
+	history_apply(&h, &rec.r);
+	assert_int_equal(h.unhealthy.run, 3);
+	assert_true(h.unhealthy.signo == 15 && h.unhealthy.grace_usec == 9);
+	assert_int_equal(strlen(h.unhealthy.text), HEALTH_TEXT - 1);
+	was = h;
+	memset(was.unhealthy.text, 'y', sizeof(was.unhealthy.text));
+	record_encode(&rec, (struct record){.type = RECORD_SNAPSHOT, .seq = 2, .run = 4}, &was,
+		sizeof(was));
+	history_apply(&h, &rec.r);
+	assert_int_equal(h.unhealthy.run, 3);
+	assert_int_equal(strlen(h.unhealthy.text), HEALTH_TEXT - 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		in_scratch(folds_a_life),
+		in_scratch(a_removal_is_remembered),
+		in_scratch(a_snapshot_of_anything),
 		in_scratch(every_torn_tail),
 		in_scratch(every_flipped_byte),
 		in_scratch(a_later_release),
+		in_scratch(paused),
 		in_scratch(not_a_journal),
 		cmocka_unit_test(statuses),
+		cmocka_unit_test(test_unhealthy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

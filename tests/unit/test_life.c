@@ -61,6 +61,7 @@ static void actions_fit_the_phase(void **state)
 		{ACT_DECIDE, 1u << PHASE_DECIDE},
 		{ACT_CLEAN, 1u << PHASE_CLEAN_DOWN | 1u << PHASE_CLEAN_FRESH},
 		{ACT_DELAY, 1u << PHASE_FRESH_DELAY},
+		{ACT_ABORT, 1u << PHASE_ABORTING},
 		{ACT_DOWN, 1u << PHASE_DOWN},
 	};
 
@@ -89,6 +90,8 @@ static void entering_orders_the_work(void **state)
 				continue;
 			if (s.next == PHASE_LAUNCHING)
 				assert_true(s.actions & ACT_LAUNCH);
+			if (s.next == PHASE_ABORTING)
+				assert_true(s.actions & ACT_ABORT);
 			if (s.next == PHASE_DOWN)
 				assert_true(s.actions & ACT_DOWN);
 			if (s.next == PHASE_FRESH_DELAY)

@@ -1,10 +1,10 @@
-/* sources: cli/logread.c cli/follow.c ipc */
+/* sources: ipc/logread.c cli/follow.c ipc */
 #include "tests/unit/unit.h"
 
 #include <string.h>
 
 #include "cli/follow.h"
-#include "cli/logread.h"
+#include "ipc/logread.h"
 #include "tests/unit/scratch.h"
 
 static void append(const struct scratch *s, const char *name, const void *data, size_t len)
@@ -92,6 +92,33 @@ static void test_oldest_segment_is_gone(void **state)
 	logread_init(&l, s->fd);
 	read_all(&l, text);
 	assert_string_equal(text, "b1 a3 b2 ");
+	logread_finish(&l);
+}
+
+/* Who reads on is told what rotation took meanwhile; what was gone before it came it does not miss.
+ */
+static void test_rotation_overtakes_a_reader(void **state)
+{
+	static struct logread_piece p;
+	const struct scratch *s = *state;
+	struct logread l;
+	char text[64];
+
+	logread_init(&l, s->fd);
+	read_all(&l, text);
+	wrote(s, LOG_STDOUT, 5, 5, 10, "a1 ");
+	assert_int_equal(logread_next(&l, &p), 1);
+	assert_true(p.at == 5 && p.rotated == 5);
+	wrote(s, LOG_STDOUT, 8, 8, 20, "a2 ");
+	wrote(s, LOG_STDOUT, 11, 11, 30, "a3 ");
+	assert_int_equal(unlinkat(s->fd, "stdout-00000000000000000005.raw", 0), 0);
+	assert_int_equal(unlinkat(s->fd, "stdout-00000000000000000008.raw", 0), 0);
+	assert_int_equal(logread_next(&l, &p), 1);
+	assert_true(p.at == 11 && p.rotated == 3 && p.dropped == 0);
+	assert_int_equal(logread_next(&l, &p), 0);
+	logread_seek(&l, (const uint64_t[]){0, 0});
+	assert_int_equal(logread_next(&l, &p), 1);
+	assert_true(p.at == 11 && p.rotated == 0);
 	logread_finish(&l);
 }
 
@@ -212,6 +239,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_merge),
 		T(test_oldest_segment_is_gone),
+		T(test_rotation_overtakes_a_reader),
 		T(test_without_index),
 		T(test_gap_is_told),
 		T(test_a_gap_at_the_end_grows),

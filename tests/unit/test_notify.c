@@ -49,6 +49,50 @@ static void test_what_does_not_count(void **state)
 	}
 }
 
+static void test_what_a_service_says_of_itself(void **state)
+{
+	struct notify_msg m = parse("WATCHDOG=1\nSTATUS=a b\x1b[1m\xc3\xa4\nSTOPPING=1");
+
+	assert_true(m.alive && m.stopping && m.told && !m.reloading && !m.trigger && !m.main_pid);
+	assert_string_equal(m.status, "a b?[1m\xc3\xa4");
+	m = parse("WATCHDOG=trigger\nRELOADING=1\nMAINPID=7");
+	assert_true(m.trigger && m.reloading && m.main_pid && !m.alive && !m.told);
+	m = parse("WATCHDOG=2\nRELOADING=0\nSTOPPING=\nSTATUS=");
+	assert_false(m.alive || m.trigger || m.reloading || m.stopping);
+	assert_true(m.told && !m.status[0]);
+}
+
+static void test_numbers(void **state)
+{
+	static const char *const none[] = {"", "x", "-1", "1x", " 1", "99999999999999999999"};
+	struct notify_msg m = parse("WATCHDOG_USEC=0\nEXTEND_TIMEOUT_USEC=9999999999999999999\n"
+				    "ERRNO=2\nEXIT_STATUS=3");
+	char text[64];
+
+	assert_true(m.watchdog_usec.given && m.watchdog_usec.value == 0);
+	assert_true(m.extend_usec.given && m.extend_usec.value == 9999999999999999999u);
+	assert_true(m.errnum.value == 2 && m.exit_status.value == 3);
+	for (size_t i = 0; i < array_size(none); i++) {
+		snprintf(text, sizeof(text), "WATCHDOG_USEC=%s", none[i]);
+		m = parse(text);
+		assert_false(m.watchdog_usec.given || m.extend_usec.given || m.alive);
+	}
+}
+
+static void test_a_long_status(void **state)
+{
+	char text[600] = "STATUS=";
+	struct notify_msg m;
+
+	for (size_t n = 0; n < 500; n += 2)
+		memcpy(text + 7 + n, "\xc3\xa4", 2);
+	m = parse(text);
+	assert_int_equal(strlen(m.status), NOTIFY_STATUS_MAX - 1); /* no half of a letter */
+	memset(text + 7, 'x', 500);
+	m = parse(text);
+	assert_int_equal(strlen(m.status), NOTIFY_STATUS_MAX);
+}
+
 static void test_bounds(void **state)
 {
 	static const char nul[] = "READY=1\0\nFDSTORE=1";
@@ -71,6 +115,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_what_does_not_count),
+		cmocka_unit_test(test_what_a_service_says_of_itself),
+		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_a_long_status),
 		cmocka_unit_test(test_bounds),
 	};
 

@@ -1,5 +1,5 @@
 /* sources: cli/opt*.c cli/run_o*.c cli/files.c cli/caps.c cli/keys.c cli/spec.c cli/term.c ipc */
-/* sources: cli/envfile.c cli/cpulist.c cli/devices.c */
+/* sources: cli/envfile.c cli/cpulist.c cli/devices.c monitor/a*.c monitor/[c-z]*.c */
 #include "tests/unit/unit.h"
 
 #include <signal.h>

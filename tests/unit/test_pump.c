@@ -1,9 +1,10 @@
-/* sources: shim/pump.c shim/sink.c ipc ev threads */
+/* sources: shim/pump.c shim/pump_end.c shim/pace.c shim/sink.c ipc ev threads */
 #include "tests/unit/scratch.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "ipc/base/fd.h"
@@ -99,6 +100,35 @@ static void in_the_order_of_the_runs(void **state)
 	pump_pause(&r.pump, false);
 	r.pump.streams[LOG_STDERR].drained = 3;
 	drained_to(&r, 3, "one two three");
+	for (uint32_t run = 1; run <= 3; run++) { /* asked for when all of it has long been moved */
+		const uint64_t ends[] = {0, 4, 8, 13};
+		bool exact;
+
+		assert_int_equal(pump_run_end(&r.pump, LOG_STDOUT, run, &exact), ends[run]);
+		assert_true(exact);
+	}
+	rig_finish(&r);
+}
+
+/* The thread has moved "one " and gets no CPU to say so. */
+static void a_thread_that_lags(void **state)
+{
+	struct ends a = ends_of("one ");
+	struct rig r;
+	bool exact;
+
+	rig_start(&r, state);
+	assert_int_equal(add(&r, &a, 1), PUMP_ADDED);
+	pump_pause(&r.pump, false);
+	for (int i = 0; i < 5000 && pump_moved(&r.pump) < 4; i++)
+		poll(NULL, 0, 1);
+	pump_halt(&r.pump);
+	assert_int_equal(write(a.wr, "two", 3), 3);
+	r.pump.streams[LOG_STDOUT].offset = 0;
+	r.pump.streams[LOG_STDOUT].busy = true;
+	assert_int_equal(pump_run_end(&r.pump, LOG_STDOUT, 1, &exact), 7);
+	assert_true(exact);
+	hang_up(&a);
 	rig_finish(&r);
 }
 
@@ -183,13 +213,121 @@ static void bounds_and_repetitions(void **state)
 	rig_finish(&r);
 }
 
+static int memory_of(const char *text)
+{
+	int fd = memfd_create("spool", MFD_CLOEXEC);
+
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	return fd;
+}
+
+static void until_spooled(struct rig *r)
+{
+	for (int i = 0; i < 5000 && pump_spooling(&r->pump, LOG_STDOUT) >= 0; i++)
+		poll(NULL, 0, 1);
+	assert_true(pump_spooling(&r->pump, LOG_STDOUT) < 0);
+}
+
+/* A predecessor may have drained its pipe, and those of later runs. */
+static void the_end_of_an_unknown_run_is_a_guess(void **state)
+{
+	struct rig r;
+	bool exact;
+
+	rig_start(&r, state);
+	assert_int_equal(pump_run_end(&r.pump, LOG_STDOUT, 3, &exact), 0);
+	assert_false(exact);
+	rig_finish(&r);
+}
+
+/* What init kept goes first, and what it had to drop is counted where it is missing. */
+static void a_spool_goes_before_the_pipes(void **state)
+{
+	struct spool_state spool = {.len = 5, .dropped = 7};
+	struct ends a = ends_of("live");
+	struct rig r;
+	bool exact;
+
+	rig_start(&r, state);
+	pump_spool(&r.pump, LOG_STDOUT, memory_of("kept "), &spool, 3);
+	assert_int_equal(spool.base, 1);
+	assert_int_equal(add(&r, &a, 4), PUMP_ADDED);
+	assert_int_equal(pump_run_end(&r.pump, LOG_STDOUT, 3, &exact), 5);
+	assert_false(exact || pump_idle(&r.pump));
+	pump_pause(&r.pump, false);
+	until_spooled(&r);
+	hang_up(&a);
+	r.pump.streams[LOG_STDERR].drained = 4;
+	drained_to(&r, 4, "kept live");
+	assert_true(spool.base == SPOOL_COPIED && spool.dropped == 0);
+	assert_int_equal(r.pump.streams[LOG_STDOUT].dropped, 7);
+	assert_true(pump_idle(&r.pump));
+	rig_finish(&r);
+}
+
+/* A predecessor died over it, after two bytes, after all of them, or once it had gone on. */
+static void a_spool_is_gone_on_with(void **state)
+{
+	static const struct {
+		const char *there;
+		uint64_t base;
+	} cases[] = {{"before ke", 8}, {"before kept", 8}, {"before kept", SPOOL_COPIED},
+		{"before kept", 8}};
+	struct ends a = ends_of("before ke");
+	struct rig r;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct spool_state spool = {.len = 4, .base = cases[i].base};
+
+		rig_start(&r, state);
+		if (i == 0) { /* the log as the predecessor left it */
+			assert_int_equal(add(&r, &a, 1), PUMP_ADDED);
+			hang_up(&a);
+			pump_pause(&r.pump, false);
+			r.pump.streams[LOG_STDERR].drained = 1;
+			drained_to(&r, 1, cases[i].there);
+			pump_pause(&r.pump, true);
+			rig_finish(&r);
+			rig_start(&r, state);
+		}
+		pump_spool(&r.pump, LOG_STDOUT, memory_of("kept"), &spool, 1);
+		pump_pause(&r.pump, false);
+		until_spooled(&r);
+		assert_true(spool.base == SPOOL_COPIED);
+		assert_int_equal(r.pump.streams[LOG_STDOUT].offset, strlen("before kept"));
+		rig_finish(&r);
+	}
+}
+
+/* Numbers that a hostile PID 1 has written. */
+static void a_spool_that_is_none(void **state)
+{
+	struct spool_state spools[] = {
+		{.len = UINT64_MAX}, {.len = 4, .base = UINT64_MAX - 1}, {.len = 100, .base = 1}};
+	struct rig r;
+
+	for (size_t i = 0; i < sizeof(spools) / sizeof(spools[0]); i++) {
+		rig_start(&r, state);
+		pump_spool(&r.pump, LOG_STDOUT, memory_of("kept"), &spools[i], 1);
+		pump_pause(&r.pump, false);
+		until_spooled(&r);
+		assert_true(r.pump.streams[LOG_STDOUT].offset <= 8);
+		rig_finish(&r);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		in_scratch(in_the_order_of_the_runs),
+		in_scratch(a_thread_that_lags),
 		in_scratch(a_pipe_is_told_by_what_it_is),
 		in_scratch(a_pipe_goes_on_as_that_of_a_later_run),
 		in_scratch(bounds_and_repetitions),
+		in_scratch(the_end_of_an_unknown_run_is_a_guess),
+		in_scratch(a_spool_goes_before_the_pipes),
+		in_scratch(a_spool_is_gone_on_with),
+		in_scratch(a_spool_that_is_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -107,6 +107,8 @@ static void names(void **state)
 {
 	for (int type = RECORD_CREATED; type <= RECORD_WAITING; type++)
 		assert_string_not_equal(record_name((uint8_t)type), "unknown");
+	for (int type = RECORD_PAUSED; type <= RECORD_UPDATED; type++)
+		assert_string_not_equal(record_name((uint8_t)type), "unknown");
 	assert_string_equal(record_name(0), "unknown");
 	assert_string_equal(record_name(255), "unknown");
 }

@@ -1,4 +1,4 @@
-/* sources: shim/launch/sandbox.c shim/launch/blob.c ipc */
+/* sources: shim/launch/sandbox.c shim/launch/blob.c shim/launch/bundle_changed.c ipc */
 /* The flat sandbox comes from a process that read hostile text: no range of it is believed. */
 #include "tests/unit/unit.h"
 
@@ -6,7 +6,9 @@
 #include <sched.h>
 #include <string.h>
 
+#include "ipc/base/mem.h"
 #include "shim/launch/blob.h"
+#include "shim/launch/bundle.h"
 #include "shim/launch/sandbox.h"
 
 struct made {
@@ -165,6 +167,32 @@ static void keys_lead_nowhere_else(void **state)
 	}
 }
 
+/* Changed one by one, each accepted, while nothing ran: the kernel refuses less than the limit. */
+static void memory_and_swap_are_no_less_than_memory(void **state)
+{
+	static const struct {
+		uint64_t memory, sum, want;
+	} cases[] = {{300, 200, 300}, {200, 300, 300}, {200, 200, 200}};
+
+	(void)state;
+	for (size_t i = 0; i < array_size(cases); i++) {
+		struct settings set = {
+			.changed.given = 1u << CHANGED_MEMORY | 1u << CHANGED_MEMORY_SWAP};
+		struct bundle b = {.set = &set};
+		uint64_t *v = b.head.limits.value;
+
+		set.changed.value[CHANGED_MEMORY] = cases[i].memory;
+		set.changed.value[CHANGED_MEMORY_SWAP] = cases[i].sum;
+		v[LIMIT_MEM] = v[LIMIT_MEM_SWAP] = LIMIT_UNGIVEN;
+		bundle_changed(&b);
+		assert_int_equal(v[LIMIT_MEM], cases[i].memory);
+		assert_int_equal(v[LIMIT_MEM_SWAP], cases[i].want);
+		set.changed.none = 1u << CHANGED_MEMORY_SWAP;
+		bundle_changed(&b);
+		assert_true(v[LIMIT_MEM_SWAP] == LIMIT_UNGIVEN);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -174,6 +202,7 @@ int main(void)
 		cmocka_unit_test(bad_lists_are_refused),
 		cmocka_unit_test(bad_heads_are_refused),
 		cmocka_unit_test(keys_lead_nowhere_else),
+		cmocka_unit_test(memory_and_swap_are_no_less_than_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

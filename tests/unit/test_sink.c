@@ -89,6 +89,40 @@ static void index_tells_runs_and_gaps(void **state)
 	close(pipes[1]);
 }
 
+/* A stream without a byte leaves no file behind; what was dropped before there is one stands in
+ * front. */
+static void the_first_byte_makes_the_files(void **state)
+{
+	const struct scratch *dir = *state;
+	struct log_segments list;
+	struct log_index e[2];
+	struct sink s, silent;
+	int pipes[2], closed[2];
+
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(closed, O_CLOEXEC), 0);
+	close(closed[1]);
+	assert_int_equal(sink_open(&silent, dir->fd, LOG_STDERR, &usual), 0);
+	assert_int_equal(sink_splice(&silent, closed[0], 1), 0);
+	assert_int_equal(sink_open(&s, dir->fd, LOG_STDOUT, &usual), 0);
+	assert_int_equal(sink_splice(&s, pipes[0], 1), -EAGAIN);
+	sink_gap(&s, 5, 1);
+	for (int i = 0; i < LOG_STREAMS; i++) {
+		assert_int_equal(log_segments_list(dir->fd, (enum log_stream)i, &list), 0);
+		assert_int_equal(list.len, 0);
+		assert_true(log_stream_end(dir->fd, (enum log_stream)i) == 0);
+	}
+	assert_int_equal(write_and_splice(&s, pipes, "text", 4), 4);
+	assert_int_equal(pread(s.idx, e, sizeof(e), 0), sizeof(e));
+	assert_true(e[0].flags == LOG_INDEX_GAP && e[0].offset == 0 && e[0].dropped == 5);
+	assert_true(e[1].flags == LOG_INDEX_RUN && e[1].offset == 0);
+	sink_close(&s);
+	sink_close(&silent);
+	close(pipes[0]);
+	close(pipes[1]);
+	close(closed[0]);
+}
+
 /* One incarnation of the pump: splices until it is killed or the pipe has ended. */
 static void pump(int dirfd, int pipe, const struct settings *settings)
 {
@@ -193,6 +227,7 @@ int main(void)
 		in_scratch(rotates_and_forgets_the_oldest),
 		in_scratch(a_failed_rotation_overwrites_nothing),
 		in_scratch(index_tells_runs_and_gaps),
+		in_scratch(the_first_byte_makes_the_files),
 		in_scratch(exactly_once_over_kills),
 	};
 

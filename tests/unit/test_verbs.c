@@ -12,13 +12,13 @@ static const struct group {
 	enum verb_from from;
 	const char *prefix;
 } groups[] = {
-	{INIT_START, INIT_UNSTORE, FROM_SHIM, "init-"},
-	{INIT_HELLO, INIT_WAITING, FROM_INIT, "init-"},
+	{INIT_START, INIT_SPOOLED, FROM_SHIM, "init-"},
+	{INIT_HELLO, INIT_HANDED, FROM_INIT, "init-"},
 	{KEEPER_READY, KEEPER_RETIRE, FROM_SHIM, "keeper-"},
 	{KEEPER_HELLO, KEEPER_REAPED, FROM_KEEPER, "keeper-"},
 	{LAUNCH_HOLD, LAUNCH_RESULT, FROM_LAUNCH, "launch-"},
-	{CLIENT_START, CLIENT_REMOVE, FROM_CLIENT, "client-"},
-	{CLIENT_REPLY, CLIENT_READY, FROM_SHIM, "client-"},
+	{CLIENT_START, CLIENT_EXEC_WAIT, FROM_CLIENT, "client-"},
+	{CLIENT_REPLY, CLIENT_EXEC_ENDED, FROM_SHIM, "client-"},
 };
 
 static bool known(uint16_t id)

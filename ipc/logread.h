@@ -17,12 +17,15 @@ struct logread_stream {
 	uint64_t entry; /* number of the index entry that `at` lies in */
 	struct log_index now, next;
 	bool have_now, have_next;
-	uint64_t told; /* dropped bytes of `now` that are in owed or were told */
-	uint64_t owed; /* dropped bytes before `at` that are still to be told */
+	uint64_t told;	  /* dropped bytes of `now` that are in owed or were told */
+	uint64_t owed;	  /* dropped bytes before `at` that are still to be told */
+	bool looked;	  /* from here on what is jumped over was there to be read */
+	uint64_t rotated; /* such bytes, still to be told */
 };
 
 struct logread {
-	int dirfd; /* not owned */
+	int dirfd;   /* not owned */
+	size_t most; /* bytes of a piece, 0: LOGREAD_BYTES */
 	struct logread_stream s[LOG_STREAMS];
 };
 
@@ -31,6 +34,7 @@ struct logread_piece {
 	struct log_index when; /* zero when the index does not know */
 	uint64_t at;	       /* stream offset of the first byte */
 	uint64_t dropped;      /* bytes that are missing before it */
+	uint64_t rotated;      /* bytes before it that rotation took before they were read */
 	size_t len;	       /* 0: nothing follows what is missing, so far */
 	char bytes[LOGREAD_BYTES];
 };

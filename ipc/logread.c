@@ -1,4 +1,4 @@
-#include "cli/logread.h"
+#include "ipc/logread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,8 +35,36 @@ void logread_seek(struct logread *l, const uint64_t at[LOG_STREAMS])
 	for (int i = 0; i < LOG_STREAMS; i++) {
 		segment_close(&l->s[i]);
 		l->s[i].at = at[i];
-		l->s[i].owed = 0;
+		l->s[i].owed = l->s[i].rotated = 0;
+		l->s[i].looked = false;
 	}
+}
+
+static bool entry_read(const struct logread_stream *s, uint64_t n, struct log_index *ret)
+{
+	return s->idx >= 0 &&
+	       pread(s->idx, ret, sizeof(*ret), (off_t)(n * sizeof(*ret))) == sizeof(*ret);
+}
+
+/* The first entry at s->at, or the last before it: a segment may have very many. */
+static uint64_t entry_find(const struct logread_stream *s)
+{
+	struct log_index e;
+	struct stat st;
+	uint64_t low = 0, high;
+
+	if (s->at == s->base || s->idx < 0 || fstat(s->idx, &st) < 0)
+		return 0;
+	high = (uint64_t)st.st_size / sizeof(e);
+	while (low < high) {
+		uint64_t middle = low + (high - low) / 2;
+
+		if (entry_read(s, middle, &e) && e.offset < s->at)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low > 0 && !(entry_read(s, low, &e) && e.offset == s->at) ? low - 1 : low;
 }
 
 /* Opens the segment that s->at lies in, or the first one behind it. 1, 0 (none) or a fault. */
@@ -47,8 +75,12 @@ static int segment_open(struct logread *l, struct logread_stream *s, enum log_st
 	int r = log_segments_list(l->dirfd, stream, &list);
 	size_t i = 0;
 
-	if (r < 0 || list.len == 0)
+	if (r < 0)
 		return r;
+	if (list.len == 0) {
+		s->looked = true;
+		return 0;
+	}
 	while (i + 1 < list.len && list.base[i + 1] <= s->at)
 		i++;
 	if (s->raw >= 0 && list.base[i] == s->base)
@@ -61,14 +93,13 @@ static int segment_open(struct logread *l, struct logread_stream *s, enum log_st
 	log_segment_name(name, stream, list.base[i], "idx");
 	s->idx = openat(l->dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	s->base = list.base[i];
-	s->at = s->at > s->base ? s->at : s->base;
+	if (s->at < s->base) {
+		s->rotated += s->looked ? s->base - s->at : 0;
+		s->at = s->base;
+	}
+	s->looked = true;
+	s->entry = entry_find(s);
 	return 1;
-}
-
-static bool entry_read(const struct logread_stream *s, uint64_t n, struct log_index *ret)
-{
-	return s->idx >= 0 &&
-	       pread(s->idx, ret, sizeof(*ret), (off_t)(n * sizeof(*ret))) == sizeof(*ret);
 }
 
 /* `now` is another entry. What it says was dropped counts if we stand there; behind it, after a
@@ -151,8 +182,7 @@ static uint64_t time_of(const struct logread_stream *s)
 static int piece_read(
 	struct logread_stream *s, enum log_stream stream, size_t len, struct logread_piece *ret)
 {
-	ssize_t n = pread(s->raw, ret->bytes, len < LOGREAD_BYTES ? len : LOGREAD_BYTES,
-		(off_t)(s->at - s->base));
+	ssize_t n = pread(s->raw, ret->bytes, len, (off_t)(s->at - s->base));
 
 	if (n < 0)
 		return fault(-errno, "read output");
@@ -160,7 +190,8 @@ static int piece_read(
 	ret->at = s->at;
 	ret->len = (size_t)n;
 	ret->dropped = s->owed;
-	s->owed = 0;
+	ret->rotated = s->rotated;
+	s->owed = s->rotated = 0;
 	memset(&ret->when, 0, sizeof(ret->when));
 	if (s->have_now)
 		ret->when = s->now;
@@ -181,7 +212,8 @@ static int gap_read(struct logread *l, struct logread_piece *ret)
 		ret->when = s->now;
 		ret->len = 0;
 		ret->dropped = s->owed;
-		s->owed = 0;
+		ret->rotated = s->rotated;
+		s->owed = s->rotated = 0;
 		return 1;
 	}
 	return 0;
@@ -189,7 +221,7 @@ static int gap_read(struct logread *l, struct logread_piece *ret)
 
 int logread_next(struct logread *l, struct logread_piece *ret)
 {
-	int64_t len[LOG_STREAMS];
+	int64_t len[LOG_STREAMS], most = l->most ? (int64_t)l->most : LOGREAD_BYTES;
 	int best = -1;
 
 	for (int i = 0; i < LOG_STREAMS; i++) {
@@ -201,5 +233,6 @@ int logread_next(struct logread *l, struct logread_piece *ret)
 	}
 	if (best < 0)
 		return gap_read(l, ret);
-	return piece_read(&l->s[best], (enum log_stream)best, (size_t)len[best], ret);
+	return piece_read(&l->s[best], (enum log_stream)best,
+		(size_t)(len[best] < most ? len[best] : most), ret);
 }
