@@ -7,9 +7,12 @@ build, leaves no report, ends with a status that its results do not explain) is 
 import argparse
 import fnmatch
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import xml.etree.ElementTree as xml
 
@@ -18,22 +21,31 @@ ROOT = os.path.dirname(HERE)
 OUT = os.environ.get("HOLDFAST_BUILD_ROOT", os.path.join(ROOT, "build-tests"))
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
-# kind -> compiler, meson options, and which integration tests (a pytest -m expression; None: all)
+# kind -> compiler, meson options, and which integration tests (a pytest -m expression; None:
+# all, those with bars first and alone)
 BUILDS = {
-    "gcc": ("gcc", [], ""),
-    "clang": ("clang", [], "quick"),
+    "gcc": ("gcc", [], None),
+    "clang": ("clang", [], "quick and not latency and not slow"),
     "sanitize": ("gcc", ["-Db_sanitize=address,undefined", "-Doptimization=1",
-                         "-Db_lundef=false"], "not release"),
+                         "-Db_lundef=false"], "not release and not latency and not slow"),
 }
+FUZZ_OPTIONS = ["-Dfuzz=true", "-Dtests=false", "-Dman=disabled", "-Doptimization=1",
+                "-Db_sanitize=address,undefined", "-Db_lundef=false"]
+FUZZ_SECONDS, FUZZ_SECONDS_EACH_MAX = 30, 600  # of all targets at scale 1; of each at any
 # What else the gcc build is put through. Each: the suites, and which of their tests (pytest -m).
-CRASH_SUITES = ("test_shim_death", "test_keeper_death", "test_crash_points", "test_chaos", "test_verbs")
+CRASH_SUITES = ("test_shim_death", "test_keeper_death", "test_crash_points", "test_crash_calls", "test_chaos",
+                "test_verbs")
 CGROUP_SUITES = ("test_cgroup", "test_oom", "test_restart", "test_policy", "test_launch",
-                 "test_options_limits")
+                 "test_options_limits", "test_api_live", "test_figures", "test_rules", "test_pressure",
+                 "test_oom_causes")
 MASKED = {"HOLDFAST_KERNEL": "6.1"}  # everything newer is taken for absent
+EMULATED = "not release and not latency and not pagecache"
 LANES = {  # tests/vm/run -l: which tests of CGROUP_SUITES
-    "qemu": "not release and not latency",
-    "qemu-6.1": "quick and not release and not latency",
+    "qemu": f"{EMULATED} and not slow",
+    "qemu-6.1": f"quick and {EMULATED} and not slow",
 }
+BARS = "latency or slow or release"  # what runs with nothing beside it
+BESIDE = ("nice", "-n", "5")  # an emulator and a fuzzer never wait for anything but their CPU
 WIDE = 10  # HOLDFAST_SCALE from which on each of them runs the most that it can
 WIDE_SUITES = CGROUP_SUITES + ("test_keeper_death", "test_verbs")
 INTEGRATION_TIMEOUT = 900  # seconds per build at scale 1; a hang is a failure, not a wait
@@ -52,12 +64,23 @@ class Results:
         elif outcome == SKIPPED:
             print(f"skipped {test}: {text}", flush=True)
 
+    def failures(self):
+        """(id, the line that says most) of each failure."""
+        for test, outcome, text in self.rows:
+            if outcome == FAILED:
+                lines = [line.strip() for line in text.split("\n") if line.strip()]
+                said = [line for line in lines if line.startswith("E ")] or lines or [""]
+                yield test, said[0][:200]
+
     def count(self, outcome):
         return sum(1 for row in self.rows if row[1] == outcome)
 
 
+BEGUN = time.monotonic()
+
+
 def say(text):
-    print(f"== {text}", flush=True)
+    print(f"== {text} (at {time.monotonic() - BEGUN:.0f} s)", flush=True)
 
 
 def scale():
@@ -68,9 +91,9 @@ def suites(names):
     return [f"tests/integration/{name}.py" for name in names]
 
 
-def run(argv, log=None, env=None, timeout=None):
+def run(argv, log=None, env=None, timeout=None, cwd=ROOT):
     """Exit status (124: timed out) and the output."""
-    process = subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    process = subprocess.Popen(argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True, errors="replace",
                                env={**os.environ, **(env or {})})
     try:
@@ -193,8 +216,12 @@ class Build:
 
     def integration(self, results, keyword):
         shutil.rmtree(self.sanlogs, ignore_errors=True)
-        self.pytest(results, f"integration-{self.kind}", self.marker, keyword)
+        marker = f"not ({BARS})" if self.marker is None else self.marker
+        self.pytest(results, f"integration-{self.kind}", marker, keyword)
         self.sanitizer_reports(results)
+
+    def bars(self, results, keyword):
+        self.pytest(results, f"integration-{self.kind}-bars", BARS, keyword)
 
     def masked(self, results, keyword):
         """The suites of crashes and sockets as on the oldest supported kernel, at half the counts."""
@@ -207,11 +234,11 @@ class Build:
         for lane, marker in LANES.items():
             stage = "integration-vm" + lane[len("qemu"):]
             limit = INTEGRATION_TIMEOUT * scale() - 30  # before the runner's own
-            prefix = (os.path.join(HERE, "vm", "run"), "-l", lane, "-t", f"{limit:.0f}", "-w", OUT)
-            self.pytest(results, stage, LANES["qemu"] if wide else marker, keyword,
+            prefix = (*BESIDE, os.path.join(HERE, "vm", "run"), "-l", lane, "-t", f"{limit:.0f}", "-w", OUT)
+            self.pytest(results, stage, EMULATED if wide else marker, keyword,
                         suites(WIDE_SUITES if wide else CGROUP_SUITES),
                         env={"HOLDFAST_LANE": lane}, prefix=prefix)
-        self.pytest(results, "vm-lane", "", keyword, ["tests/vm"])
+        self.pytest(results, "vm-lane", "", keyword, ["tests/vm"], prefix=BESIDE)
 
     def sanitizer_reports(self, results):
         """Daemons report into files; a report that no test owned up to still fails the run."""
@@ -234,6 +261,51 @@ def lints(results):
             results.add(f"lint:{name[:-3]}.{what}", PASSED if status == 0 else FAILED, text)
 
 
+def fuzz_target(results, name, seconds):
+    """One target, from its seeds, what is kept of earlier runs (fuzz/keep) and what runs here have found,
+    in a directory of its own."""
+    found = os.path.join(OUT, "fuzz-corpus", name)
+    failures = os.path.join(OUT, "fuzz-failures", name)
+    seeds = os.path.join(HERE, "fuzz", "corpus", name)
+    for folder in (found, failures):
+        os.makedirs(folder, exist_ok=True)
+    argv = [os.path.join(OUT, "fuzz", "tests", "fuzz", f"fuzz_{name}"), f"-max_total_time={seconds}",
+            "-timeout=5", "-rss_limit_mb=1024", "-max_len=8192", "-close_fd_mask=2",
+            "-print_final_stats=1", f"-artifact_prefix={failures}/"]
+    if os.path.exists(seeds + ".dict"):
+        argv.append(f"-dict={seeds}.dict")
+    memory = {"dir": "/dev/shm", "prefix": "holdfast-fuzz."}
+    with tempfile.TemporaryDirectory(**memory) as where, tempfile.TemporaryDirectory(**memory) as kept:
+        if os.path.exists(seeds + ".zip"):
+            shutil.unpack_archive(seeds + ".zip", kept)
+        status, text = run([*BESIDE, *argv, found, seeds, kept], log=os.path.join(OUT, f"fuzz-{name}.log"),
+                           env={"UBSAN_OPTIONS": "print_stacktrace=1"}, timeout=seconds + 120,
+                           cwd=where)
+    units = re.search(r"number_of_executed_units: (\d+)", text)
+    print(f"   {name}: {units.group(1) if units else 'no'} inputs in {seconds} s", flush=True)
+    ran = status == 0 and units and int(units.group(1)) > 100
+    results.add(f"fuzz:{name}", PASSED if ran else FAILED, f"inputs: {failures}\n{text}")
+
+
+def fuzz(results, _keyword=None):
+    say("fuzz")
+    start = time.monotonic()
+    folder = os.path.join(OUT, "fuzz")
+    again = ["--reconfigure"] if os.path.exists(os.path.join(folder, "build.ninja")) else []
+    for step in (["meson", "setup", *again, folder, ROOT, *FUZZ_OPTIONS],
+                 ["ninja", "-C", folder, "fuzz"]):
+        status, text = run([*BESIDE, *step], env={"CC": "clang"})
+        if status != 0:
+            results.add("build:fuzz", FAILED, " ".join(step) + "\n" + text)
+            return
+    names = sorted(name[5:-2] for name in os.listdir(os.path.join(HERE, "fuzz"))
+                   if fnmatch.fnmatch(name, "fuzz_*.c"))
+    seconds = min(FUZZ_SECONDS_EACH_MAX, int(FUZZ_SECONDS * scale() / len(names)))
+    for name in names:
+        fuzz_target(results, name, seconds)
+    say(f"fuzz: {time.monotonic() - start:.0f} s")
+
+
 def bench(results):
     """That the benchmark runs, cleans up and prints its table; what it prints fails nobody."""
     say("bench, a quick one")
@@ -244,7 +316,7 @@ def bench(results):
     print("\n".join("   " + line for line in text.partition("\n\n")[2].split("\n")), flush=True)
     try:
         with open(os.path.join(out, "bench.md"), encoding="utf-8") as f:
-            whole = f.read().count("| holdfast |") >= 4  # each of the four sections
+            whole = f.read().count("| holdfast |") >= 5  # each of the five sections
     except OSError:
         whole = False
     results.add("bench:quick", PASSED if status == 0 and whole else FAILED, text)
@@ -265,12 +337,26 @@ def forbidden_skips(results):
         for pattern, feature in allowed)]
 
 
+def beside(results, name, stage, keyword):
+    """What uses one CPU and has no bars: what comes next without bars runs beside it."""
+    def body():
+        try:
+            stage(results, keyword)
+        except Exception as e:
+            results.add(name, FAILED, f"{e}")
+    thread = threading.Thread(target=body)
+    thread.start()
+    return thread
+
+
 def stages(results, only, keyword):
     everything = not only
     if everything or "lint" in only:
         lints(results)
+    lanes = []
+    fuzzed = not (everything or "fuzz" in only)
     for kind in BUILDS:
-        extra = [name for name in ("masked", "vm") if kind == "gcc" and (everything or name in only)]
+        extra = [name for name in ("vm", "masked") if kind == "gcc" and (everything or name in only)]
         wanted_unit = everything or "unit" in only or ("sanitize" in only and kind == "sanitize")
         wanted_integration = (everything or ("integration" in only and kind == "gcc")
                               or ("sanitize" in only and kind == "sanitize"))
@@ -281,13 +367,22 @@ def stages(results, only, keyword):
         if build.make(results):
             if wanted_unit and not keyword:
                 build.unit(results)
+            if wanted_integration and build.marker is None:
+                build.bars(results, keyword)
+            if "vm" in extra:
+                lanes.append(beside(results, "vm", build.vm, keyword))
+            if wanted_integration and kind == "sanitize" and not fuzzed:
+                lanes.append(beside(results, "fuzz", fuzz, keyword))
+                fuzzed = True
             if wanted_integration:
                 build.integration(results, keyword)
-            for name in extra:
-                start_extra = time.monotonic()
-                getattr(build, name)(results, keyword)
-                say(f"{name}: {time.monotonic() - start_extra:.0f} s")
+            if "masked" in extra:
+                build.masked(results, keyword)
         say(f"{kind}: {time.monotonic() - start:.0f} s")
+    if not fuzzed:
+        fuzz(results)
+    for lane in lanes:
+        lane.join()
     if everything or "bench" in only:
         bench(results)
 
@@ -296,7 +391,7 @@ def main():
     parser = argparse.ArgumentParser(prog="tests/run")
     parser.add_argument("--only", action="append", default=[],
                         choices=("lint", "unit", "integration", "masked", "vm", "sanitize",
-                                 "bench"))
+                                 "fuzz", "bench"))
     parser.add_argument("--keyword", help="integration tests that match (pytest -k)")
     args = parser.parse_args()
     os.environ.setdefault("HOLDFAST_SCALE", "1")
@@ -313,6 +408,8 @@ def main():
     bad_skips = forbidden_skips(results)
     for test, text in bad_skips:
         print(f"not allowed to be skipped: {test}: {text}")
+    for test, text in results.failures():  # again: a long log is read from its end
+        print(f"failed: {test}: {text}")
     print(f"{results.count(PASSED)} passed, {results.count(FAILED)} failed, "
           f"{results.count(SKIPPED)} skipped")
     return 1 if results.count(FAILED) or bad_skips else 0

@@ -9,17 +9,19 @@ import signal
 import subprocess
 import sys
 
+import beside
 import logpump
 import memory
 import peers
 import report
 import restart
 import start
+import state
 from measure import Run
 from place import HERE, ROOT, Place, private_mounts, read
 
 SECTIONS = {"start": start.measure, "restart": restart.measure, "memory": memory.measure,
-            "log": logpump.measure}
+            "log": logpump.measure, "state": state.measure, "exec": beside.measure}
 GROUPS = ("docker", "default", "bench-", "holdfast")  # what contestants name theirs
 
 
@@ -94,7 +96,7 @@ def interrupted(signo, frame):
 def main():
     parser = argparse.ArgumentParser(prog="tests/bench/run")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", default=os.path.join(ROOT, "docs"))
+    parser.add_argument("--out", help="where bench.md and bench.svg go; a whole run's: docs, a part's: nowhere")
     parser.add_argument("--only", action="append", choices=SECTIONS, default=[])
     parser.add_argument("--build", default=os.path.join(ROOT, "build-tests", "release"))
     args = parser.parse_args()
@@ -119,7 +121,10 @@ def main():
         print(f"left behind: {line}", file=sys.stderr)
     if not failed:
         report.show(run)
-        report.write(run, about(), os.path.abspath(args.out))
+        whole = not args.quick and not args.only
+        out = args.out or (os.path.join(ROOT, "docs") if whole else None)
+        if out:
+            report.write(run, about(), os.path.abspath(out))
     return failed or bool(wrong)
 
 

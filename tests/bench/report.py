@@ -3,11 +3,14 @@
 import html
 import os
 
-LESS_IS_BETTER = {"ms": True, "kB": True, "MB per CPU second": False}
+LESS_IS_BETTER = {"ms": True, "kB": True, "MB per CPU second": False,
+                  "calls per CPU second": False}
 TITLES = {"start": "Start of a container that does nothing",
           "restart": "Restart after SIGKILL",
           "memory": "Memory per container, without the service",
-          "log": "Log pump"}
+          "log": "Log pump",
+          "state": "Asking how it is",
+          "exec": "A command beside the service, that does nothing"}
 
 
 def groups(run):

@@ -7,6 +7,9 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
+
+from rig import SLOW
 
 PROTO = os.path.join(os.path.dirname(__file__), "..", "..", "ipc", "proto")
 SERVICE = "holdfast.v1.Supervisor"
@@ -48,14 +51,26 @@ class Api:
     def __init__(self, container, name="control", timeout=10.0):
         where = os.open(container.state_dir, os.O_PATH | os.O_DIRECTORY)
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        timeout *= SLOW
         self.sock.settimeout(timeout)
         try:
-            self.sock.connect(f"/proc/self/fd/{where}/{name}")
+            self._connect(f"/proc/self/fd/{where}/{name}", time.monotonic() + timeout)
         finally:
             os.close(where)
         self.stream = -1
         self.buffer = b""
         self.waiting = []  # frames of other streams that came meanwhile
+
+    def _connect(self, path, deadline):
+        """A full backlog is EAGAIN for a socket with a timeout: it is asked again until that is over."""
+        while True:
+            try:
+                return self.sock.connect(path)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    self.sock.close()
+                    raise
+                time.sleep(0.002)
 
     def __enter__(self):
         return self
@@ -139,3 +154,16 @@ class Api:
 
 def cursor(instance, sequence):
     return v1.Cursor(instance=instance, sequence=sequence)
+
+
+def observers(container):
+    """As many as there is room for, and a full backlog; that of a keeper that is late is full before."""
+    found, deadline = [], time.monotonic() + 30 * SLOW
+    while time.monotonic() < deadline:
+        try:
+            found.append(Api(container, "observe", timeout=0.5))
+            assert len(found) < 1000
+        except BlockingIOError:
+            if len(found) >= 120 + 64:
+                return found
+    raise AssertionError(f"there is room for {len(found)} only")

@@ -16,6 +16,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "quick: also run on the clang build")
     config.addinivalue_line("markers", "cgroup: about controllers; also run where they are on v2")
     config.addinivalue_line("markers", "latency: has a bar in milliseconds; not emulated")
+    config.addinivalue_line("markers", "slow: waits long, or for a screen; once in a run is enough")
+    config.addinivalue_line("markers", "pagecache: fills memory with files; not where all are in it anyway")
     config.addinivalue_line("markers", "release: figures of the product; means nothing sanitized")
 
 
@@ -34,7 +36,7 @@ def place():
     """A directory that containers with the host's root can see, with the test service in it."""
     base = tempfile.mkdtemp(prefix="holdfast-tests-", dir="/var/tmp")
     os.chmod(base, 0o755)
-    for name in ("torture", "stamp", "httpd"):
+    for name in ("torture", "stamp", "again", "httpd", "pressured"):
         path = os.path.join(base, name)
         shutil.copy(os.path.join(os.path.dirname(os.environ["HOLDFAST_TORTURE"]), name), path)
         os.chmod(path, 0o755)

@@ -177,17 +177,17 @@ class Sandbox:
         table = {FD_CHANNEL: theirs.fileno(), FD_PLAN: memfd("plan", plan),
                  FD_SHARED: self.shared, FD_NULL: os.open("/dev/null", os.O_RDWR)}
         table.update(fds or {})
-        told, tell = os.pipe()
+        told, tell = socket.socketpair()
         self.outer = os.fork()
         if self.outer == 0:
             self._outer(binary, table, tell, setup, stderr, seal, dict(devs))
-        os.close(tell)
+        tell.close()
         theirs.close()
         os.close(table[FD_PLAN])
         os.close(table[FD_NULL])
-        self.pid = int(os.read(told, 16))
-        os.close(told)
+        self.pid = int(told.recv(16))
         self.pidfd = os.pidfd_open(self.pid)
+        told.close()  # from now on it may be reaped
         self.status = None
 
     @staticmethod
@@ -211,9 +211,11 @@ class Sandbox:
                 os.setsid()
                 die_with_parent()
                 Sandbox._inner(binary, table, setup, stderr, seal, devs)
-            os.write(tell, b"%d" % pid)
-            os.close(tell)
-            os.closerange(3, 4096)
+            os.closerange(3, tell.fileno())
+            os.closerange(tell.fileno() + 1, 4096)
+            tell.send(b"%d" % pid)
+            tell.recv(1)
+            tell.close()
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             os._exit(status if status >= 0 else 128 - status)
         except BaseException as e:  # a forked child of the test must not return into pytest
@@ -331,10 +333,12 @@ class Sandbox:
         return dict(zip(HEAD_NAMES, HEAD.unpack(os.pread(self.shared, HEAD.size, 0))))
 
     def record(self, seq):
-        raw = os.pread(self.shared, RECORD.size, SLOTS_OFF + (seq - 1) % SLOTS * SLOT)
-        r = dict(zip(RECORD_NAMES, RECORD.unpack(raw)))
-        assert r["sum"] == fnv(raw[:RECORD.size - 4]), f"record {seq} is torn"
-        return r
+        """The newest ones may be written over while they are read: one that stays torn is an error."""
+        def whole():
+            raw = os.pread(self.shared, RECORD.size, SLOTS_OFF + (seq - 1) % SLOTS * SLOT)
+            r = dict(zip(RECORD_NAMES, RECORD.unpack(raw)))
+            return r if r["sum"] == fnv(raw[:RECORD.size - 4]) else None
+        return until(whole, what=f"record {seq} that is not torn")
 
     def next_record(self, seconds=5.0):
         seq = struct.unpack("=Q", self.expect(RECORDED, seconds).body)[0]
@@ -357,7 +361,11 @@ class Sandbox:
         return found
 
     def service(self):
-        """Host pid of the current run's main process."""
+        """Host pid of the current run's main process. It may have said something already when init, which
+        started it, has not yet written down who it is: waited for."""
+        return until(self._service, what="a service")
+
+    def _service(self):
         want = str(self.head()["pid"])
         for pid in self.children():
             try:

@@ -21,6 +21,7 @@ SETTINGS = struct.Struct("=QII80s48sIIQ 4I2Q2I2Q2IQ32s IIQ256s512s512sQ")
 SETTINGS_MAGIC = 0x73746573666864
 # ipc/verbs.h
 HOLD, RESULT = 500, 501
+HELD_END = 402
 OK, BAD_CONFIG, FAILED = range(3)
 (INIT_PIDFD, HELD_TTY, HELD_STDIN, HELD_STDOUT, HELD_STDERR) = range(4, 9)
 RESULT_BODY = struct.Struct("=QIiiI32s1024s")
@@ -88,6 +89,7 @@ class Launch:
         if mangle:
             mangle(self.state)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.send(initrig.MSG.pack(HELD_END, 0, 0, 77))
         self.channel, inits = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.shared = initrig.Sandbox.new_shared()
         self.stderr = tempfile.TemporaryFile()
@@ -131,8 +133,7 @@ class Launch:
             os.closerange(8, 4096)
             argv = [*prefix, libexec("holdfast-launch"), self.name]
             argv = argv if prefix else [libexec("holdfast-launch"), self.name]
-            os.execve(argv[0], argv, {"HOLDFAST_NONCE": "77", "PATH": "/usr/bin:/bin",
-                                      **dict(env)})
+            os.execve(argv[0], argv, {"PATH": "/usr/bin:/bin", **dict(env)})
         except BaseException as e:
             os.write(2, f"launchrig: {e!r}\n".encode())
             os._exit(99)

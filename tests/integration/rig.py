@@ -3,6 +3,7 @@
 Nothing here trusts the program under test: pids come from the container's cgroup and from /proc,
 output from the raw log files, limits from the cgroup files."""
 
+import ctypes
 import glob
 import itertools
 import json
@@ -21,6 +22,13 @@ LANE = os.environ.get("HOLDFAST_LANE")  # the emulated machine that this is, see
 SLOW = 4 if LANE else 3 if KIND == "sanitize" else 1  # deadlines only; no measurement is scaled
 
 _serial = itertools.count(1)
+
+
+# A service that crashes at once, whose supervisors die as well. PID 1 keeps 63 exits while nobody reads
+# them, and a sanitized supervisor may take longer to come back than as many crashes.
+CRASHES = ("--restart", "always", "--restart-mode", "in-place", *(
+    ("--restart-delay", "10ms", "--restart-max-delay", "10ms", "--restart-jitter", "0")
+    if KIND == "sanitize" else ("--restart-delay", "0")))
 
 
 def scaled(ci, full):
@@ -48,12 +56,23 @@ def eventually(condition, timeout=10.0, what=None):
         time.sleep(0.002)
 
 
+def in_one_of(batches, batch):
+    """That a bar in milliseconds is met: batch() measures, prints and tells. A machine whose own host
+    takes CPU time away measures its host, so one of at most so many batches must meet it."""
+    assert any(batch() for _ in range(batches)), f"missed in each of {batches} batches"
+
+
 def read(path, otherwise=None):
     try:
         with open(path, "rb") as f:
             return f.read().decode(errors="replace")
     except OSError:
         return otherwise
+
+
+def number(path):
+    """Written by a shell, which makes the file empty first."""
+    return int(eventually(lambda: read(path, "").strip(), 10, f"a number in {path}"))
 
 
 def status_field(pid, name):
@@ -67,8 +86,18 @@ def starttime(pid):
 
 
 def alive(pid):
+    """A first thread that is gone is a zombie at once; what the others hold open, they hold until they are gone, too."""
     state = status_field(pid, "State")
-    return bool(state) and not state.startswith(("Z", "X"))
+    if not state or state.startswith("X"):
+        return False
+    return not state.startswith("Z") or other_threads(pid)
+
+
+def other_threads(pid):
+    try:
+        return len(os.listdir(f"/proc/{pid}/task")) > 1
+    except OSError:
+        return False
 
 
 def cmdline(pid):
@@ -83,13 +112,46 @@ def fd_count(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def descriptors(pid):
+    """{number: what it is}; one that is closed meanwhile is none."""
+    found = {}
+    for number_ in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found[int(number_)] = os.readlink(f"/proc/{pid}/fd/{number_}")
+        except FileNotFoundError:
+            pass
+    return found
+
+
 def rss_kib(pid):
     return int(status_field(pid, "VmRSS").split()[0])
+
+
+def switches(pid):
+    """How often its threads have waited for something and were woken."""
+    return sum(int(read(f"/proc/{pid}/task/{t}/status").partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+               for t in os.listdir(f"/proc/{pid}/task"))
+
+
+def falls_asleep(pid, seconds=0.5):
+    """Waits until nothing has woken it for so long."""
+    still = [switches(pid), time.monotonic()]
+
+    def asleep():
+        if still[0] != (now := switches(pid)):
+            still[:] = [now, time.monotonic()]
+        return time.monotonic() - still[1] > seconds
+    eventually(asleep, 15, f"process {pid} to sleep")
 
 
 def private_kib(pid):
     rollup = read(f"/proc/{pid}/smaps_rollup", "")
     return sum(int(n) for n in re.findall(r"^Private_(?:Clean|Dirty):\s+(\d+)", rollup, re.M))
+
+
+def connected_to_none():
+    """No connection to a container's client socket is left (the path is that by which the keeper binds it)."""
+    return not re.search(r" 00000000 \w+ 03 +\d+ /proc/self/fd/\d+/sock$", read("/proc/net/unix"), re.M)
 
 
 def cgroup_roots():
@@ -130,9 +192,10 @@ class Container:
         return os.path.join(self.holdfast.logs, "local", self.name)
 
     def _daemon(self, role):
+        """A child of it that has not executed its program yet is none."""
         for pid in pids():
             if cmdline(pid)[:2] == [role, self.name] and alive(pid) and \
-                    self.holdfast.owns(pid):
+                    cmdline(status_field(pid, "PPid"))[:2] != [role, self.name] and self.holdfast.owns(pid):
                 return pid
         return None
 
@@ -176,6 +239,11 @@ class Container:
                 return pid
         return None
 
+    def answers(self):
+        """Waits until its newest shim does, which then holds all that the keeper does: a keeper that dies
+        before that takes it along."""
+        self.holdfast("adopt", self.name)
+
     def crash(self, who):
         """Kills the keeper, the shim or PID 1, and waits for the next one. A keeper's death is over
         when there is another shim as well: killed before that, it would be the death of both."""
@@ -186,6 +254,7 @@ class Container:
         if who == "keeper":
             eventually(lambda: self.shim not in (None, shim), 15, "its shim")
         eventually(lambda: self.shim and self.keeper, 15)
+        self.answers()
 
     def zombies(self):
         family = {str(p) for p in (self.init, self.keeper, self.shim) if p}
@@ -335,6 +404,11 @@ class Holdfast:
         return sorted(os.path.join(here, n) for top in (self.state, self.logs)
                       for here, _, names in os.walk(top) for n in names)
 
+    def assert_nothing_left(self):
+        """Whoever waits is let go once the name is free: files may follow."""
+        assert self.containers() == []
+        eventually(lambda: not self.files(), 5, "files left: " + ", ".join(self.files()))
+
     def remove_all(self):
         """Through the tool; what it can't remove is reported by the caller."""
         self.read_daemon_logs()
@@ -375,18 +449,27 @@ def kill(pid, signo):
         return False
 
 
+def pidfd_getfd(pidfd, fd):
+    r = ctypes.CDLL(None, use_errno=True).syscall(438, pidfd, fd, 0)
+    assert r >= 0, os.strerror(ctypes.get_errno())
+    return r
+
+
 # ---- the host
 
 SHARED_PLACES = ("/run/holdfast", "/var/log/holdfast", "/dev/shm", "/dev/mqueue")
 
 
 def _namespaces():
+    """Of who is alive: an orphan stays a zombie until the host's own PID 1 comes by."""
     found = set()
-    for link in glob.glob("/proc/[0-9]*/ns/*"):
+    for pid in pids():
         try:
-            found.add(os.readlink(link))
+            links = {os.readlink(link) for link in glob.glob(f"/proc/{pid}/ns/*")}
         except OSError:
-            pass
+            continue
+        if alive(pid):
+            found |= links
     return found
 
 
@@ -411,14 +494,16 @@ def _processes():
         except OSError:
             inside = False
         if (inside or any("holdfast" in os.path.basename(a) for a in argv[:1])
-                or any(os.path.basename(a) in ("torture", "stamp", "httpd") for a in argv[:1])) and alive(pid):
+                or any(os.path.basename(a) in ("torture", "stamp", "again", "httpd", "pressured")
+                       for a in argv[:1])) and alive(pid):
             found.add((pid, starttime(pid), " ".join(argv)[:120]))
     return found
 
 
 def _unix_sockets():
+    """An emulated machine may run beside these tests (tests/runner.py); its sockets are not ours."""
     return {line.split()[7] for line in read("/proc/net/unix").splitlines()[1:]
-            if len(line.split()) > 7}
+            if len(line.split()) > 7 and not line.split()[7].startswith("/tmp/holdfast-vm.")}
 
 
 def _ipc_objects():
@@ -427,8 +512,10 @@ def _ipc_objects():
 
 
 def _places():
-    return {os.path.join(here, n) for top in SHARED_PLACES for here, dirs, names in os.walk(top)
-            for n in names + dirs}
+    """Fuzzers may run beside these tests (tests/runner.py), too."""
+    found = {os.path.join(here, n) for top in SHARED_PLACES for here, dirs, names in os.walk(top)
+             for n in names + dirs}
+    return {path for path in found if not path.startswith("/dev/shm/holdfast-fuzz.")}
 
 
 WITNESSES = {

@@ -6,14 +6,13 @@ import collections
 import os
 import random
 import re
-import shutil
 
 import pytest
 
 import journal
-from rig import STAGE, eventually, scaled
+from killat import StandIn
+from rig import eventually, scaled
 
-REAL = os.path.join(STAGE, "usr/libexec/holdfast")
 RUN = ("--restart", "always", "--restart-delay", "0", "--restart-mode", "in-place",
        "--restart-budget", "2/1h")
 # Says that it is ready and, once, stores a descriptor; goes on when the shim has done what it asks.
@@ -49,28 +48,23 @@ LOOKING = {"fstat", "newfstatat", "access", "faccessat", "faccessat2", "getpid",
            "mprotect", "exit_group", "execve"}
 
 
-class Victim:
-    """A libexec directory in which one program is the stand-in that kills the real one."""
+def count_calls(trace):
+    return collections.Counter(re.findall(r"^(\w+)\(", trace, re.M))
 
+
+class Victim:
     def __init__(self, program, where, kind):
         self.command, self.output, self.points = SERVICES[kind]
-        self.kind = kind
-        self.real = os.path.join(REAL, program)
-        self.where = where
-        for name in os.listdir(REAL):
-            shutil.copy(os.path.join(REAL, name), where / name)
-        os.unlink(where / program)
-        helper = os.path.join(os.path.dirname(os.environ["HOLDFAST_TORTURE"]), "killat")
-        shutil.copy(helper, where / program)
+        self.kind, self.program = kind, program
+        self.stand_in = StandIn(where, program)
 
     def life(self, hf, flag, inject, out="/dev/null"):
         """Returns the container's name, or None when it could not even be created."""
-        env = dict(HOLDFAST_LIBEXEC_DIR=str(self.where),
-                   HOLDFAST_TEST_KILLAT=f"{flag} {self.real} {out} {inject}")
+        env = self.stand_in.env(flag, inject, out)
         name = hf.name()
         res = hf("run", "-d", "--name", name, *RUN, *self.command, env=env)
         assert flag.exists(), "the stand-in was not run"
-        if res.returncode == 125 and self.real.endswith("keeper"):
+        if res.returncode == 125 and self.program == "holdfast-keeper":
             # it died before it had anything to keep: nothing runs, and rm takes what is left
             if os.path.exists(os.path.join(hf.state, "local", name)):
                 hf.ok("rm", "-f", name)
@@ -83,10 +77,8 @@ class Victim:
 @pytest.fixture(params=[(program, kind) for kind in SERVICES
                         for program in ("holdfast-shim", "holdfast-keeper")], ids="-".join)
 def victim(request, tmp_path):
-    where = tmp_path / "libexec"
-    where.mkdir()
     program, kind = request.param
-    return Victim(program, where, kind)
+    return Victim(program, tmp_path / "libexec", kind)
 
 
 def check(hf, victim, name, inject):
@@ -107,8 +99,8 @@ def list_points(hf, victim, tmp_path):
     trace = tmp_path / "trace"
     name = victim.life(hf, tmp_path / "flag", "trace=all", trace)
     check(hf, victim, name, "reference")
-    calls = collections.Counter(re.findall(r"^(\w+)\(", eventually(
-        lambda: "exit_group(" in trace.read_text() and trace.read_text()), re.M))
+    calls = count_calls(eventually(
+        lambda: "exit_group(" in trace.read_text() and trace.read_text()))
     return [(call, n) for call in sorted(calls) if call not in LOOKING
             for n in range(1, calls[call] + 1)]
 
@@ -130,7 +122,7 @@ def test_killed_at_every_call(hf, victim, tmp_path, measured):
         records = journal.read(os.path.join(hf.state, "local", name))
         deaths += sum(r.kind == journal.SHIM for r in records) > 1
         check(hf, victim, name, inject)
-    measured(f"crash points, {victim.kind}: {victim.real.split('/')[-1]} killed at {len(chosen)} of {len(points)} calls, "
+    measured(f"crash points, {victim.kind}: {victim.program} killed at {len(chosen)} of {len(points)} calls, "
              f"{len(chosen) - lived} times before there was anything, {deaths} successors: "
              "all the same to the user")
     assert deaths > lived // 4

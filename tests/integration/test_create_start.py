@@ -5,11 +5,13 @@ import re
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 
 import journal
-from rig import Container, alive, eventually, kill, read
+from killat import REAL, StandIn
+from rig import TOOL, Container, alive, cmdline, eventually, kill, pids, read
 
 
 def created(hf, *args, name=None):
@@ -41,7 +43,7 @@ def test_create_gives_a_random_name(hf):
 def test_a_created_container_can_be_removed(hf):
     c = created(hf, "--", "true")
     c.rm()
-    assert hf.containers() == [] and hf.files() == []
+    hf.assert_nothing_left()
 
 
 def test_verbs_on_what_was_created(hf):
@@ -148,6 +150,7 @@ def test_start_of_several(hf):
 def test_start_of_what_runs_changes_nothing(hf):
     c = hf.start("--", hf.torture, "stamp")
     service = c.service
+    eventually(c.lines)
     assert hf.ok("start", c.name).stdout == c.name + "\n"
     assert c.service == service and len(c.lines()) == 1
 
@@ -186,7 +189,7 @@ def test_a_launch_that_fails_is_told(hf, tmp_path):
 def test_create_rm_start(hf):
     c = created(hf, "--rm", "--", "/bin/sh", "-c", "exit 4")
     assert hf("start", "-a", c.name).returncode == 4
-    assert hf.containers() == [] and hf.files() == []
+    hf.assert_nothing_left()
 
 
 def test_two_starts_at_once(hf):
@@ -199,8 +202,21 @@ def test_two_starts_at_once(hf):
     for t in starters:
         t.join()
     assert [o.returncode for o in outs] == [0] * 4, [o.stderr for o in outs]
+    c.wait_line("")
     assert len(c.lines()) == 1
     assert len([r for r in journal.read(c.state_dir) if r.kind == journal.STARTED]) == 1
+
+
+@pytest.mark.parametrize("init", ["holdfast", "none"])
+def test_starts_at_once_of_what_can_not_start(hf, init):
+    """Whoever comes second waits for the outcome as well."""
+    c = created(hf, "--init", init, "--", "/no/such/program")
+    for _ in range(5):
+        tools = [hf.popen("start", c.name) for _ in range(6)]
+        for t in tools:
+            out, err = t.communicate(timeout=30)
+            assert (t.returncode, out) == (1, ""), err
+        eventually(lambda: c.keeper is None)
 
 
 def test_start_against_rm(hf):
@@ -244,8 +260,7 @@ def test_start_of_an_orphan_adopts_it(hf):
     kill(keeper, signal.SIGKILL)
     eventually(lambda: not alive(keeper) and not alive(shim))
     hf.ok("start", c.name)
-    assert c.wait_service(other_than=service)
-    assert not alive(service)
+    assert c.keeper and c.shim and c.service == service
 
 
 def test_start_after_a_reboot(hf):
@@ -275,6 +290,14 @@ def test_start_of_an_interrupted_creation(hf):
     assert c.keeper is None
 
 
+def test_a_name_is_free_when_run_returns(hf):
+    """The supervisors of the one before may still be on their way out."""
+    name = hf.name()
+    for _ in range(20):
+        out = hf.run("--name", name, "--", "/bin/true")
+        assert (out.returncode, out.stdout, out.stderr) == (0, "", "")
+
+
 # ---- restart
 
 
@@ -283,11 +306,11 @@ def test_start_of_an_interrupted_creation(hf):
 def test_restart_as_the_mode_says(hf, mode, same):
     c = hf.start("--restart", "no", "--restart-mode", mode, "--", hf.torture, "stamp")
     init, first = c.init, c.service
+    c.wait_line("")
     hf.ok("restart", c.name)
     second = c.service
     assert second and second != first, "the new run is there when the command returns"
     assert (c.init == init) == same
-    c.wait_line("")
     eventually(lambda: len(c.lines()) == 2)
 
 
@@ -385,6 +408,29 @@ def test_prune(hf):
     assert up.service and "Created" in new.ps()
 
 
+@pytest.mark.quick
+def test_prune_what_fits(hf):
+    def down(*options, code=0):
+        c = hf.start(*options, "--", "/bin/sh", "-c", f"exit {code}", service=False)
+        c.wait_end()
+        return c.name
+    kept, labelled, failed = down(), down("--label", "tier=web"), down(code=3)
+    assert hf.ok("prune", "--filter", "until=1h").stdout == ""
+    assert hf.ok("prune", "--filter", "label=tier=db").stdout == ""
+    assert hf.ok("prune", "--filter", "label=tier").stdout.split() == [labelled]
+    assert hf.ok("prune", "--filter", "exited=3", "--filter", "status=exited").stdout.split() == [failed]
+    assert hf.ok("prune", "--filter", "status=lost").stdout == ""
+    assert hf.containers() == [kept]
+    assert hf.ok("prune", "--filter", f"until=@{time.time() + 1:.6f}").stdout.split() == [kept]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("value", ["until=soon", "colour=red", "label", "exited=256"])
+def test_prune_by_what_is_no_filter(hf, value):
+    out = hf("prune", "--filter", value)
+    assert out.returncode == 64 and "--filter" in out.stderr and len(out.stderr.splitlines()) == 1
+
+
 def test_prune_takes_no_names(hf):
     out = hf("prune", "web")
     assert out.returncode == 64 and "web" in out.stderr and "rm" in out.stderr
@@ -397,3 +443,48 @@ def test_help_of_the_new_verbs(hf):
     for verb in ("create", "start", "prune"):
         assert hf.ok(verb, "--help").stdout.startswith(f"Usage: holdfast {verb}")
         assert verb in hf.ok("--help").stdout
+
+
+# ---- a launch that stands still
+
+def standing_still(hf, tmp_path, after):
+    """`run` whose launch is stopped after its first system call of that name: client, container, launch."""
+    stand_in, trace = StandIn(tmp_path / "libexec", "holdfast-launch"), tmp_path / "trace"
+    env = stand_in.env(tmp_path / "flag", f"inject={after}:signal=SIGSTOP:when=1", trace)
+    p = subprocess.Popen([TOOL, "run", "-d", "--name", "still", "--", "sleep", "1000"], stdin=subprocess.DEVNULL,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=hf.env(**env))
+    eventually(lambda: "stopped by SIGSTOP" in (read(trace) or ""), 10, "a launch that stands still")
+    pid = next(pid for pid in pids() if cmdline(pid) == [f"{REAL}/holdfast-launch", "still"])
+    return p, Container(hf, "still"), pid
+
+
+@pytest.mark.release  # strace and the leak sanitizer exclude each other
+@pytest.mark.parametrize("crash", [None, "shim"])
+@pytest.mark.parametrize("command", [("stop",), ("rm", "-f")], ids=" ".join)
+def test_a_launch_that_hangs_is_ended(hf, tmp_path, command, crash):
+    """As over a dead network mount."""
+    p, c, launch = standing_still(hf, tmp_path, "unshare")
+    eventually(lambda: journal.LAUNCH_INTENT in [r.kind for r in journal.read(c.state_dir)])
+    if crash:
+        c.crash(crash)
+    hf.ok(*command, c.name)
+    assert not alive(launch)
+    p.communicate(timeout=10)
+    assert p.returncode
+    if command == ("stop",):
+        hf.ok("rm", c.name)
+    hf.assert_nothing_left()
+
+
+@pytest.mark.release  # strace and the leak sanitizer exclude each other
+def test_a_launch_that_has_outlived_its_keeper_gives_up(hf, tmp_path):
+    """The door that stands there when it goes on is its successor's."""
+    p, c, launch = standing_still(hf, tmp_path, "socket")
+    kill(c.keeper, signal.SIGKILL)
+    out, err = p.communicate(timeout=20)
+    assert p.returncode == 0, err
+    door = os.stat(f"{c.state_dir}/init.sock").st_ino
+    kill(launch, signal.SIGCONT)
+    eventually(lambda: not alive(launch), 10, "the end of the old launch")
+    assert os.stat(f"{c.state_dir}/init.sock").st_ino == door and c.service
+    c.stop("-t", "0")

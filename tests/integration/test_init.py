@@ -1,5 +1,6 @@
 """holdfast-init as process 1, with the test in the place of launch and shim (initrig.py)."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -8,10 +9,12 @@ import select
 import signal
 import struct
 import subprocess
+import termios
 
 import pytest
 
 from initrig import *  # noqa: F403: the names of the layouts
+from rig import descriptors, status_field
 
 INIT = os.path.join(os.environ["HOLDFAST_STAGE"], "usr/libexec/holdfast/holdfast-init")
 SCALE = float(os.environ.get("HOLDFAST_SCALE", "1"))
@@ -293,13 +296,133 @@ def test_restart_verb_overrides_the_policy(torture):
         close_all((out, err))
 
 
+BY_POLICY, EXTEND = 2, 4
+
+
+def end_for_its_health(s, run, grace):
+    return s.ask(RESTART, struct.pack("=IIQ", 0, 1 | BY_POLICY | run << 8, int(grace * 1000000)))
+
+
+def test_an_end_for_its_health_is_a_failure_of_that_run(torture):
+    """Exit code 0, which the policy calls a success: the run has failed all the same."""
+    with Sandbox(INIT, plan_bytes([torture, "catch", "0"], kind=ON_FAILURE)) as s:
+        pipes = list(s.start())
+        for run in (1, 2):
+            read_until(pipes[-2], b"ready")
+            assert end_for_its_health(s, run + 1, 10) == -125  # another run's
+            assert end_for_its_health(s, run, 10) == 0
+            r = s.next_record()
+            assert (r["run"], r["code"], r["signal"], r["verdict"]) == (run, 0, 0, GO_IN_PLACE)
+            pipes += s.expect(PIPES).fds
+        read_until(pipes[-2], b"ready")
+        os.kill(s.service(), signal.SIGTERM)
+        assert s.next_record()["verdict"] == STAY_DOWN  # by itself it is a success
+        close_all(pipes)
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_a_fresh_start_that_nobody_has_heard_of(torture, heard):
+    """The supervisor that should make it has died, and its keeper, too: on in place."""
+    with Sandbox(INIT, plan_bytes([torture, "ignore"], mode=AUTO, in_place_max=1)) as s:
+        pipes = list(s.start())
+        for run, verdict in ((1, GO_IN_PLACE), (2, GO_FRESH)):
+            read_until(pipes[-2], b"ready")
+            os.kill(s.service(), signal.SIGKILL)
+            r = s.next_record()
+            assert (r["run"], r["verdict"]) == (run, verdict)
+            if run == 1:
+                s.ack(1)
+                pipes += s.expect(PIPES).fds
+        until(lambda: s.head()["state"] == RUN_DOWN)
+        if heard:
+            s.ack(2)
+            assert s.wait() is not None  # it is the supervisor's from here on
+        else:
+            s.ours.close()
+            until(lambda: (s.head()["run"], s.head()["state"]) == (3, RUN_UP))
+            assert s.record(2)["verdict"] == GO_IN_PLACE and s.head()["head"] == 2
+        close_all(pipes)
+
+
+@contextlib.contextmanager
+def unreaped(pid):
+    """A process of the container, which dies meanwhile, does not count as dead: who traces it has to see its
+    end first, and that is here."""
+    assert libc.ptrace(0x4206, pid, None, None) == 0, "PTRACE_SEIZE"
+    try:
+        yield
+    finally:
+        os.waitpid(pid, 0x40000000)  # __WALL
+
+
+def left_over(sandbox):
+    """The one process beside the service."""
+    service = sandbox.service()
+    return service, next(pid for pid in sandbox.children() if pid != service)
+
+
+def queued(pipe):
+    return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"    "))[0]
+
+
+def test_a_fresh_start_of_an_overdue_run_that_nobody_has_heard_of():
+    """Both supervisors have died before the last process of the run did: on in place."""
+    with Sandbox(INIT, plan_bytes(["/bin/sh", "-c", "sleep 1000 & echo ready; wait"], mode=AUTO)) as s:
+        out, err = s.start()
+        until(lambda: queued(out) == len("ready\n"))
+        service, other = left_over(s)
+        with unreaped(other):
+            os.kill(service, signal.SIGKILL)
+            r = s.next_record()
+            assert r["verdict"] == GO_FRESH and r["flags"] & F_DIRTY
+            s.ours.close()
+            until(lambda: queued(out) == 0, what="PID 1 takes the output, since nobody else does")
+        until(lambda: (s.head()["run"], s.head()["state"]) == (2, RUN_UP))
+        assert s.record(1)["verdict"] == GO_IN_PLACE and s.head()["head"] == 1
+        close_all((out, err))
+
+
+@pytest.mark.parametrize("kind, verdict", [(NO, STAY_DOWN), (ALWAYS, GO_IN_PLACE)])
+def test_after_an_end_for_its_health_the_policy_decides(torture, kind, verdict):
+    with Sandbox(INIT, plan_bytes([torture, "ignore"], kind=kind)) as s:
+        out, err = s.start()
+        read_until(out, b"ready")
+        assert end_for_its_health(s, 1, 0.1) == 0
+        r = s.next_record()
+        assert (r["signal"], r["verdict"]) == (signal.SIGKILL, verdict)
+        close_all((out, err))
+
+
+def test_a_grace_is_made_longer_only_while_it_runs(torture):
+    extend = struct.pack("=IIQ", 0, EXTEND, 1500000)
+    with Sandbox(INIT, plan_bytes([torture, "ignore"])) as s:
+        out, err = s.start()
+        read_until(out, b"ready")
+        assert s.ask(STOP, extend) == 0
+        assert not select.select([s.ours], [], [], 0.2)[0]  # nothing ends
+        os.kill(s.pid, signal.SIGSTOP)  # it gets all at once, however late this process is
+        until(lambda: status_field(s.pid, "State")[0] == "T")
+        began = mono()
+        for body in (struct.pack("=IIQ", 0, 1, 300000), extend, struct.pack("=IIQ", 0, EXTEND, 1)):  # never shorter
+            s.send(STOP, body)
+        os.kill(s.pid, signal.SIGCONT)
+        for _ in range(3):
+            assert struct.unpack_from("=i", s.expect(REPLY).body)[0] == 0
+        assert s.next_record()["signal"] == signal.SIGKILL
+        assert 1.4 < mono() - began < 4
+        close_all((out, err))
+
+
 def test_hold_keeps_it_down_until_released(torture):
-    with Sandbox(INIT, plan_bytes([torture, "live", "100", "1"])) as s:
-        close_all(s.start())
+    with Sandbox(INIT, plan_bytes([torture, "catch", "1"])) as s:
+        out, err = s.start()
+        read_until(out, b"ready")
+        close_all((out, err))
         assert s.ask(HOLD, struct.pack("=II", 1, 0)) == 0
+        os.kill(s.service(), signal.SIGKILL)
         assert s.next_record()["verdict"] == GO_IN_PLACE
         assert not select.select([s.ours], [], [], 0.3)[0]
-        assert s.head()["state"] == RUN_DELAY
+        until(lambda: s.head()["state"] == RUN_DELAY)
         assert s.ask(HOLD, struct.pack("=II", 0, 0)) == 0
         s.expect(STARTED)
         assert s.head()["run"] == 2
@@ -415,8 +538,7 @@ def test_different_exits_without_room_are_a_gap(place, torture):
         until(lambda: s.record(64)["count"] >= 2, 10, "gap")
         gap = s.record(64)
         assert gap["kind"] == EXIT_GAP and gap["code"] in (1, 2)
-        total = sum(s.record(n)["count"] for n in range(1, 65))
-        assert total == s.head()["restarts"]
+        until(lambda: sum(s.record(n)["count"] for n in range(1, 65)) == s.head()["restarts"])
 
 
 # ---- starting the service ----
@@ -474,16 +596,11 @@ def test_posture_of_process_1(torture):
             assert int(status[name], 16) == (keep | own) & own_caps()
         assert int(status["CapInh"], 16) == 0
         # Not dumpable: its files in /proc are root's even for its own uid.
-        names = {int(n): os.readlink(f"/proc/{s.pid}/fd/{n}")
-                 for n in os.listdir(f"/proc/{s.pid}/fd")}
+        names = descriptors(s.pid)
         kinds = sorted(v.split(":")[0] for n, v in names.items() if n > 2)
         assert [names[n] for n in (0, 1, 2)] == ["/dev/null"] * 3
         assert kinds == sorted(["socket", "/memfd", "/memfd", "/dev/null", "/proc", "anon_inode",
                                 "anon_inode", "pipe", "pipe"]), names
-
-
-def numbered(pid):
-    return {int(n): os.readlink(f"/proc/{pid}/fd/{n}") for n in os.listdir(f"/proc/{pid}/fd")}
 
 
 def test_posture_of_process_1_with_listeners(torture):
@@ -495,7 +612,7 @@ def test_posture_of_process_1_with_listeners(torture):
                                       227: secret.fileno()}) as s:
             close_all(s.start())
             s.started()
-            names = numbered(s.pid)
+            names = descriptors(s.pid)
             sockets = [os.readlink(f"/proc/self/fd/{x.fileno()}") for x in (a, b)]
             assert [names[100], names[101]] == sockets
             assert [n for n in names if n > 101] == [] and "/dev/zero" not in names.values()
@@ -545,7 +662,7 @@ def test_stored_descriptors_are_passed_behind_the_listeners():
             for n in range(62):
                 assert store(s, 100 + n, "more", memory("more")) == 0
             assert store(s, 99, "one too many", memory("more")) == -errno.ENOSPC
-            assert len([n for n in numbered(s.pid) if n >= 228]) == 64
+            assert len([n for n in descriptors(s.pid) if n >= 228]) == 64
 
 
 @pytest.mark.parametrize("passed, fds", [
@@ -592,6 +709,26 @@ def test_orphans_are_reaped_while_the_service_lives(torture):
         until(lambda: s.head()["reaped"] >= 30, what="orphans reaped")
 
 
+@pytest.mark.parametrize("signo", [signal.SIGCHLD, 34])
+def test_signals_without_end_keep_nobody_waiting(signo):
+    """34 waits in a queue, as often as it was sent."""
+    flood = f"trap '' {signo:d}; for i in 1 2 3 4; do while :; do kill -{signo:d} 1; done & done; echo ready; wait"
+    with Sandbox(INIT, plan_bytes(["/bin/sh", "-c", flood])) as s:
+        out, err = s.start()
+        read_until(out, b"ready")
+        for tag in range(100, 150):
+            assert s.ask(SIGNAL, struct.pack("=II", 0, 0), tag) == 0
+        assert s.stop(grace=0) == 0
+        assert s.next_record()["signal"] == signal.SIGKILL
+        close_all((out, err))
+
+
+def test_more_dead_than_a_turn_reaps(torture):
+    with Sandbox(INIT, plan_bytes([torture, "daemons", "500", "6"], kind=NO)) as s:
+        r, _, status = run_to_end(s)
+        assert r["code"] == 6 and r["killed"] >= 500 and status == 0
+
+
 def test_status_details(torture):
     with Sandbox(INIT, plan_bytes([torture, "crash"], kind=NO)) as s:
         r, _, _ = run_to_end(s)
@@ -627,6 +764,23 @@ def test_leftovers_are_scrubbed_in_mode_auto():
             assert r["flags"] & F_SCRUBBED and r["verdict"] == GO_IN_PLACE, r["flags"]
         r = s.next_record()
         assert r["verdict"] == GO_FRESH and r["reason"] == WHY_UNHEALTHY
+
+
+def test_scrubbing_has_a_second_of_its_own():
+    """Of many files, after a run that only just ended in time."""
+    script = "sleep 1000 & cd /dev/shm && seq 50000 | xargs touch; echo ready; wait"
+    with Sandbox(INIT, plan_bytes(["/bin/sh", "-c", script], mode=AUTO, in_place_max=3)) as s:
+        out, err = s.start()
+        read_until(out, b"ready", 30)
+        service, other = left_over(s)
+        with unreaped(other):
+            os.kill(service, signal.SIGKILL)
+            until(lambda: s.head()["state"] == RUN_CLEANUP)
+            late = mono() + 0.93
+            until(lambda: mono() > late)
+        r = s.next_record()
+        assert r["flags"] & F_SCRUBBED and r["verdict"] == GO_IN_PLACE
+        close_all((out, err))
 
 
 def test_what_cannot_be_scrubbed_is_a_fresh_start():
@@ -831,8 +985,8 @@ def test_stand_alone_forwards():
 
 
 def test_stand_alone_reaps_orphans():
-    script = ("(sh -c 'exit 0' & sh -c 'exit 0' & exec true); sleep 0.3; "
-              "ps -eo ppid=,stat= | grep -c '^ *1 *Z'")
+    script = ("(sh -c 'exit 0' & sh -c 'exit 0' & exec true); for i in $(seq 100); do "
+              "n=$(ps -eo ppid=,stat= | grep -c '^ *1 *Z'); [ $n = 0 ] && break; sleep 0.05; done; echo $n")
     r = subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", INIT, "--",
                         "sh", "-c", script], capture_output=True, timeout=20)
     assert r.stdout == b"0\n", (r.stdout, r.stderr)

@@ -82,9 +82,8 @@ def test_init_has_four_capabilities_more_and_no_foreign_descriptor(base):
         l.start()
         # SETUID, SETGID, SETPCAP, KILL; the service's seven already have all but SETPCAP
         assert int(rig.status_field(l.init, "CapBnd"), 16) == lr.SEVEN_MASK | 1 << 8
-        for fd in os.listdir(f"/proc/{l.init}/fd"):
-            where = os.readlink(f"/proc/{l.init}/fd/{fd}")
-            assert not where.startswith(("/tmp", "/work", "/var", "/run")), (fd, where)
+        for fd, where in rig.descriptors(l.init).items():
+            assert not where.startswith(("/tmp", "/var", "/run", os.environ["HOLDFAST_STAGE"])), (fd, where)
         assert l.proc("environ", "") in ("", "HOLDFAST_INIT=1\0")
 
 
@@ -255,8 +254,7 @@ def test_limits_are_set_and_the_process_is_in(base):
         for root, names in rig.cgroup_roots():
             if "unified" in names:
                 assert str(l.init) in rig.read(f"{root}{l.cgroup}/cgroup.procs").split()
-        fds = {int(n): os.readlink(f"/proc/{l.init}/fd/{n}") for n in
-               os.listdir(f"/proc/{l.init}/fd")}
+        fds = rig.descriptors(l.init)
         assert initrig.FD_MEM in fds and initrig.FD_PIDS in fds and initrig.FD_PROC in fds
 
 
@@ -557,6 +555,17 @@ def test_sysctl_of_the_host_through_a_joined_namespace(base):
         assert (l.outcome, l.step) == (lr.FAILED, "join-namespaces"), l.result
         assert "kernel/shmmax" in l.text
     assert rig.read("/proc/sys/kernel/shmmax") == before
+
+
+def test_what_is_no_namespace_is_refused_at_once(base):
+    """Opening a FIFO would wait for who writes to it."""
+    path = os.path.join(base, "fifo")
+    os.mkfifo(path)
+    conf = sh("true")
+    next(n for n in conf["linux"]["namespaces"] if n["type"] == "network")["path"] = path
+    with lr.Launch(base, conf) as l:
+        assert (l.outcome, l.step) == (lr.FAILED, "join-namespaces"), l.result
+        assert path in l.text
 
 
 # ---- what is refused ----

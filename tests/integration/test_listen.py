@@ -129,7 +129,7 @@ def test_each_kind_of_address(hf):
 def test_answers_from_inside_any_sandbox(hf, options):
     c, port = serve(hf, *options)
     assert load.answers(port)
-    c.stop()
+    c.stop("-t", "100ms")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), 5)
 

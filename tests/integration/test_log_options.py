@@ -4,6 +4,7 @@ import contextlib
 import glob
 import os
 import re
+import signal
 import struct
 import subprocess
 
@@ -48,6 +49,27 @@ def test_log_max_size_and_files(hf, size, files):
     assert c.logs().encode() == kept
 
 
+def test_logs_follow_tells_what_rotation_took(hf):
+    gate = os.path.join(hf.base, "gate")
+    os.mkdir(gate)
+    count = 60000
+    c = hf.start("--log-max-size", "4k", "--log-max-files", "1", "-v", f"{gate}:/gate", "--", "/bin/sh",
+                 "-c", "echo ready; until [ -e /gate/go ]; do sleep 0.01; done; "
+                 f"exec {hf.torture} lines {count}", service=False)
+    c.wait_line("ready")
+    follower = hf.popen("logs", "-f", c.name)
+    assert follower.stdout.readline() == "ready\n"
+    kill(follower.pid, signal.SIGSTOP)
+    with open(os.path.join(gate, "go"), "w", encoding="utf-8"):
+        pass
+    assert c.wait_end() == 0
+    kill(follower.pid, signal.SIGCONT)
+    out, err = follower.communicate(timeout=20)
+    lost = sum(int(n) for n in re.findall(r"(\d+) bytes of stdout were rotated away", err))
+    assert follower.returncode == 0 and lost > 0
+    assert len(out) + lost == count * LINE
+
+
 BAD = [("--log-dir", "logs"), ("--log-dir", "/var/../log"), ("--log-dir", "/etc/passwd"),
        ("--log-dir", "/" + "x" * 400), ("--log-max-size", "1k"), ("--log-max-size", "0"),
        ("--log-max-size", "12Q"), ("--log-max-files", "0"), ("--log-max-files", "64"),
@@ -60,7 +82,7 @@ def test_bad_values(hf, option, value):
     assert out.returncode == 64, out.stderr
     assert option in out.stderr and f'"{value[:100]}' in out.stderr
     assert re.search(r"\(use |use |at least|from|name one|between", out.stderr)
-    assert hf.containers() == [] and hf.files() == []
+    hf.assert_nothing_left()
 
 
 def test_a_log_dir_that_cannot_be_made(hf):
@@ -165,6 +187,7 @@ def test_log_full_block(hf):
         c.rm()
 
 
+@pytest.mark.slow
 def test_log_full_block_can_be_stopped(hf):
     with small_disk(hf) as disk:
         c = hf.start("--log-full", "block", "--log-dir", disk, "--",

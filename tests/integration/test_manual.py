@@ -2,12 +2,14 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 
 import pytest
 
 import rig
+from api import Api, v1
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 sys.path.insert(0, os.path.join(ROOT, "tests"))
@@ -45,10 +47,18 @@ def test_files_are_those_of_the_man_page(hf):
               "s.connect(os.environ['NOTIFY_SOCKET'])\n"
               "socket.send_fds(s, [b'FDSTORE=1\\nREADY=1'], [os.memfd_create('x')])\n"
               "time.sleep(1000)")
-    c = hf.start("--notify", "--listen", f"unix:@{hf.base}", "--", "/usr/bin/python3", "-c", script)
+    c = hf.start("-m", "64m", "--rule", "all: memory.usage > 1%: dump", "--notify", "--watchdog", "1h", "--listen", f"unix:@{hf.base}", "--restart",
+                 "always",
+                 "--restart-delay", "0", "--", "/usr/bin/python3", "-c", script)
     c.wait_line("out")
     c.wait_line("err", stream="stderr")
-    there = {re.sub(r"-\d{20}\.", "-N.", name)
+    with Api(c) as api:
+        api.call("Exec", v1.ExecRequest(args=["true"], output=True))
+    rig.kill(c.service, signal.SIGKILL)
+    rig.eventually(lambda: os.path.exists(os.path.join(c.state_dir, "postmortem")))
+    rig.eventually(lambda: [n for n in os.listdir(c.state_dir) if n.startswith("dump-")])
+    there = {re.sub(r"-\d{20}\.|(?<=^exec)-\d+\.|(?<=^dump)-\d$", lambda m: "-N." if m[0][-1] == "." else "-N",
+                    name)
              for where in (c.state_dir, c.log_dir) for name in os.listdir(where)}
     assert there == described_files(), there ^ described_files()
     for where in (c.state_dir, c.log_dir):

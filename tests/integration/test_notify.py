@@ -111,10 +111,17 @@ def test_ready_after_a_crash(hf):
 @pytest.mark.parametrize("init", ["holdfast", "none"])
 def test_ready_is_health(hf, init):
     """Each run says so at once and dies: the delay never grows."""
+    gate = os.path.join(hf.base, "gate")
+    os.mkdir(gate)
     c = hf.start("--notify", "--init", init, "--restart", "always", "--restart-delay", "60s",
-                 "--healthy-after", "1000s", *python("notify('READY=1')\nbarrier()\nsay('run')\n"
-                                                     "time.sleep(0.1)"), service=False)
-    rig.eventually(lambda: len(c.lines()) >= 4, 20, "four runs without a delay")
+                 "--healthy-after", "1000s", "-v", f"{gate}:/gate", *python(
+                     "n = len(os.listdir('/gate'))\nnotify('READY=1')\nsay('run')\n"
+                     "while len(os.listdir('/gate')) == n: time.sleep(0.01)"), service=False)
+    for n in range(1, 5):
+        rig.eventually(lambda n=n: ready_runs(c) == list(range(1, n + 1)), 20, "runs without a delay")
+        c.kill("-s", "CONT")  # PID 1 has heard of the one when it has done the other
+        with open(os.path.join(gate, str(n)), "w", encoding="utf-8"):
+            pass
     c.rm("-f")
 
 
@@ -154,10 +161,10 @@ def unread(c):
     copy, without taking it."""
     pidfd = os.pidfd_open(c.keeper)
     try:
-        for fd in os.listdir(f"/proc/{c.keeper}/fd"):
-            if not os.readlink(f"/proc/{c.keeper}/fd/{fd}").startswith("socket:"):
+        for fd, what in rig.descriptors(c.keeper).items():
+            if not what.startswith("socket:"):
                 continue
-            with socket.socket(fileno=pidfd_getfd(pidfd, int(fd))) as s:
+            with socket.socket(fileno=rig.pidfd_getfd(pidfd, fd)) as s:
                 if s.family == socket.AF_UNIX and s.type == socket.SOCK_DGRAM:
                     try:
                         s.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -167,13 +174,6 @@ def unread(c):
     finally:
         os.close(pidfd)
     raise AssertionError("the keeper holds no notification socket")
-
-
-def pidfd_getfd(pidfd, fd):
-    import ctypes
-    r = ctypes.CDLL(None, use_errno=True).syscall(438, pidfd, fd, 0)
-    assert r >= 0, ctypes.get_errno()
-    return r
 
 
 # ---- stored descriptors
@@ -238,7 +238,7 @@ def test_nothing_said_is_lost_while_no_shim_lives(hf):
         victim = rig.eventually(lambda: c.shim)
         with open(os.path.join(gate, "open"), "w", encoding="utf-8"):
             pass
-        os.kill(victim, signal.SIGKILL)
+        rig.kill(victim, signal.SIGKILL)
     out, err = p.communicate(timeout=20)
     assert p.returncode == 0 and out == "quiet\n", err
     kill_service(c)
@@ -344,4 +344,66 @@ def test_as_many_as_there_may_be(hf):
     rig.eventually(lambda: c.lines()[-1] == "good", 20)
     assert set(c.lines()) == {"passed 64", "passed 128", "good"}
     assert c.lines().count("passed 64") == 1
+    c.rm("-f")
+
+
+# ---- what is stored may be anything
+
+LINGERS = r"""
+def lingers():
+    "A connection whose last close waits for a reader that never reads."
+    ear = socket.create_server(("127.0.0.1", 0))
+    s = socket.create_connection(ear.getsockname())
+    peers.append(ear.accept()[0])
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 100000))
+    s.setblocking(False)
+    try:
+        while True:
+            s.send(bytes(65536))
+    except BlockingIOError:
+        return s
+import struct
+peers = []
+"""
+
+
+@pytest.mark.parametrize("init", ["holdfast", "none"])
+def test_a_removed_socket_that_lingers_holds_up_nobody(hf, init):
+    script = LINGERS + ("s = lingers()\nsay('inode', os.fstat(s.fileno()).st_ino)\n"
+                        "notify('FDSTORE=1\\nFDNAME=x', s.fileno())\nbarrier()\ns.close()\n"
+                        "notify('FDSTOREREMOVE=1\\nFDNAME=x\\nREADY=1')\ntime.sleep(1000)")
+    c = hf.start("--notify", "--init", init, *python(script), service=False)
+    what = f"socket:[{c.wait_line('inode')[0].split()[1]}]"
+    for pid in (c.shim, c.keeper):
+        rig.eventually(lambda: what not in rig.descriptors(pid).values(), 10, f"{what} is let go")
+    for _ in range(2):
+        keeper, shim = c.keeper, c.shim
+        rig.kill(shim, signal.SIGKILL)
+        rig.eventually(lambda: c.shim not in (None, shim), 1, "the keeper revives the shim")
+        c.answers()
+        assert c.keeper == keeper
+    c.rm("-f")
+
+
+def test_a_socket_that_lingers_and_is_not_kept_holds_up_nobody(hf):
+    """Whoever sends it leaves no copy behind: the last one is the datagram's, mostly."""
+    script = LINGERS + """
+for _ in range(10):
+    s = lingers()
+    r, w = os.pipe()
+    if os.fork() == 0:
+        os.close(w)
+        os.read(r, 1)
+        notify("STATUS=x", s.fileno())
+        os._exit(0)
+    s.close()
+    os.close(r)
+    os.close(w)
+    os.wait()
+barrier()
+notify("READY=1")
+time.sleep(1000)"""
+    c = hf.start("--notify", *python(script))
+    assert ready_runs(c) == [1]
+    assert sum(r.kind == journal.SHIM for r in journal.read(c.state_dir)) == 1, "the shim had to be killed"
     c.rm("-f")

@@ -26,11 +26,12 @@ def test_ps_says_it_afterwards(hf):
 
 
 @pytest.mark.quick
-def test_init_survives_and_the_policy_applies(hf):
+def test_init_survives_and_the_policy_applies(hf, tmp_path):
     c = hf.start(*LIMIT, "--restart", "always", "--restart-delay", "0", "--restart-mode",
-                 "in-place", "--restart-budget", "3/1h", "--oom-policy", "continue", "--",
-                 "/bin/sh", "-c", f"exec {hf.torture} eat 256", service=False)
+                 "in-place", "--restart-budget", "3/1h", "--oom-policy", "continue", "-v", f"{tmp_path}:/v", "--",
+                 "/bin/sh", "-c", f"until test -e /v/go; do sleep 0.01; done; exec {hf.torture} eat 256")
     init = eventually(lambda: c.init)
+    (tmp_path / "go").touch()
     assert c.wait_end(40) == 137
     assert len([x for x in c.lines() if x == "eating"]) == 4
     assert not alive(init)

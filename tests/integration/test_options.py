@@ -55,7 +55,7 @@ def test_random_name(hf):
 
 def test_rm_removes_the_container(hf):
     hf.run("--", "true")
-    assert hf.containers() == [] and hf.files() == []
+    hf.assert_nothing_left()
 
 
 def test_without_rm_it_stays_until_rm(hf):
@@ -65,7 +65,7 @@ def test_without_rm_it_stays_until_rm(hf):
     assert name not in hf.ok("ps").stdout
     assert "kept" in hf.ok("logs", name).stdout
     hf.ok("rm", name)
-    assert hf.containers() == [] and hf.files() == []
+    hf.assert_nothing_left()
 
 
 @pytest.mark.parametrize("option", ["-e", "--env"])
@@ -343,7 +343,7 @@ def test_bad_bundle_is_64(hf, rootfs, text):
 
 
 def test_stop_signal_and_timeout(hf):
-    c = hf.start("--stop-signal", "USR1", "--stop-timeout", "200ms", "--", hf.torture, "catch")
+    c = hf.start("--stop-signal", "USR1", "--stop-timeout", "2s", "--", hf.torture, "catch")
     c.wait_line("ready")
     c.stop()
     assert "got 10" in c.lines()

@@ -73,7 +73,7 @@ def test_mount_tmpfs(hf):
 def test_mount_bad(hf, value, word):
     out = hf("run", "--mount", value, "--", "true")
     assert out.returncode == 64 and "--mount" in out.stderr and word in out.stderr
-    assert hf.containers() == [] and hf.files() == []
+    hf.assert_nothing_left()
 
 
 # ---- hosts, hostname, resolv.conf
@@ -220,7 +220,7 @@ def test_bad_values(hf, option, value):
     out = hf("run", option, value, "--", "true")
     assert out.returncode == 64, out.stderr
     assert f"{option} \"" in out.stderr and "(" in out.stderr or "use " in out.stderr
-    assert hf.containers() == [] and hf.files() == []
+    hf.assert_nothing_left()
 
 
 def test_host_files(hf):
@@ -242,7 +242,7 @@ def test_pidfile(hf, init, tmp_path):
     """PID 1's, from before the start is reported until it is gone."""
     path = tmp_path / "web.pid"
     c = hf.start("--init", init, "--pidfile", path, "--restart", "no", "--restart-mode", "fresh",
-                 "--", hf.torture, "stamp", service=False)
+                 "--stop-timeout", "100ms", "--", hf.torture, "stamp", service=False)
     first = pid_in(path)
     assert first and first == c.init and read(path) == f"{first}\n"
     assert os.stat(path).st_mode & 0o777 == 0o644
@@ -300,7 +300,7 @@ def test_pidfile_bad(hf, value):
     out = hf("run", "--pidfile", value, "--", "true")
     assert out.returncode == 64 and f'--pidfile "{value[:50]}' in out.stderr
     assert "(" in out.stderr
-    assert hf.containers() == [] and hf.files() == []
+    hf.assert_nothing_left()
 
 
 # ---- --print-spec
@@ -308,7 +308,7 @@ def test_pidfile_bad(hf, value):
 
 def spec(hf, *args):
     out = hf.ok("run", "--print-spec", *args)
-    assert hf.containers() == [] and hf.files() == []
+    hf.assert_nothing_left()
     assert "\n  \"process\": {" in out.stdout, "for a reader"
     return json.loads(out.stdout)
 

@@ -44,7 +44,8 @@ def test_a_process_of_any_name_in_another_pid_namespace(place):
     host = rig.Host()
     p = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", "sleep", "60"])
     try:
-        rig.eventually(lambda: seen(host, "processes: new"))
+        # before that it would outlive the one that is killed
+        rig.eventually(lambda: seen(host, "'sleep 60'"))
     finally:
         p.kill()
         p.wait()

@@ -8,7 +8,7 @@ import time
 import pytest
 
 import journal
-from rig import alive, eventually, kill, scaled
+from rig import alive, connected_to_none, eventually, fd_count, kill, scaled
 
 
 def next_shim(container, old):
@@ -24,7 +24,11 @@ def numbered(text):
 
 def exactly(lines, count=None):
     """1, 2, 3 … without a gap or a double."""
-    assert lines == [f"{i:08d}" for i in range(1, len(lines) + 1)]
+    wanted = [f"{i:08d}" for i in range(1, len(lines) + 1)]
+    if lines != wanted:
+        jumps = [(a, b) for a, b in zip(["00000000", *lines], lines)
+                 if not (a.isdigit() and b.isdigit() and int(a) + 1 == int(b))]
+        raise AssertionError(f"{len(lines)} lines, which go on from one to another: {jumps[:8]}")
     if count is not None:
         assert len(lines) == count
 
@@ -46,6 +50,7 @@ def test_output_is_complete_over_many_kills(hf):
     exactly(numbered(c.logs()))
 
 
+@pytest.mark.slow
 def test_killed_at_once_again_and_again(hf):
     """Each shim is killed as soon as it exists: while it recovers."""
     c = hf.start("--", hf.torture, "lines", "0", "500")
@@ -114,16 +119,17 @@ def test_killed_during_a_stop(hf):
     assert c.wait_end() == 137
 
 
-def test_foreground_client_stays_attached(hf):
+def test_foreground_client_stays_attached(hf, tmp_path):
     name = hf.name()
-    client = hf.popen("run", "--name", name, "--", "/bin/sh", "-c",
-                      f"{hf.torture} lines 2000 500; exit 7")
+    client = hf.popen("run", "--name", name, "-v", f"{tmp_path}:/v", "--", "/bin/sh", "-c",
+                      f"{hf.torture} lines 2000 500; until test -e /v/go; do sleep 0.01; done; exit 7")
     from rig import Container
     c = Container(hf, name)
     for _ in range(3):
         old = eventually(lambda: c.shim)
         kill(old, signal.SIGKILL)
         next_shim(c, old)
+    (tmp_path / "go").touch()
     out, err = client.communicate(timeout=30)
     assert client.returncode == 7, err
     exactly(numbered(out), 2000)
@@ -141,6 +147,7 @@ def test_restarts_go_on_and_are_counted(hf):
     c = hf.start("--restart", "always", "--restart-delay", "0", "--restart-mode", "in-place", "--",
                  hf.torture, "stamp")
     init = c.init
+    eventually(lambda: len(c.lines()) == 1, 10, "the line of the first run")
     for n in range(scaled(10, 200)):
         service, old = c.service, c.shim
         kill(old, signal.SIGKILL)
@@ -245,6 +252,36 @@ def test_a_signal_comes_once(hf):
         assert asking.returncode == 0, err
         eventually(lambda: c.lines().count("got 10") >= i, 10, f"signal {i}")
         assert c.lines().count("got 10") == i
+    c.stop()
+
+
+def test_many_signals_at_once_come_once_each(hf):
+    """More than init remembers, while it can't answer and shims die: each asks what the one before has
+    asked, and nothing new before."""
+    c = hf.start("--", hf.torture, "catch", "0")
+    c.wait_line("ready")
+    eventually(connected_to_none)
+    alone = fd_count(c.shim)
+    for n in range(1, scaled(3, 60) + 1):
+        kill(c.init, signal.SIGSTOP)
+        asking = [hf.popen("kill", "-s", "34", c.name) for _ in range(24)]  # the kernel counts these
+        for _ in range(3):
+            eventually(lambda: c.shim and fd_count(c.shim) >= alone + 24)
+            old = c.shim
+            kill(old, signal.SIGKILL)
+            eventually(lambda: c.shim not in (None, old))
+        kill(c.init, signal.SIGCONT)
+        for _ in range(2):
+            old = c.shim
+            if old:
+                kill(old, signal.SIGKILL)
+            time.sleep(0.003)
+        for tool in asking:
+            _, err = tool.communicate(timeout=30)
+            assert tool.returncode == 0, err
+        eventually(lambda: c.lines().count("got 34") >= 24 * n, 10)
+        time.sleep(0.05)  # should one more be on its way
+        assert c.lines().count("got 34") == 24 * n
     c.stop()
 
 

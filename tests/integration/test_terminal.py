@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from rig import SLOW, TOOL, Container, eventually
+from rig import SLOW, TOOL, Container, Late, eventually
 
 
 class Terminal:
@@ -47,7 +47,10 @@ class Terminal:
         def there():
             self.pump()
             return text in self.text
-        eventually(there, timeout, f"{text!r} on the terminal; so far {self.text!r}")
+        try:
+            eventually(there, timeout, f"{text!r} on the terminal")
+        except Late as e:
+            raise Late(f"{e}; so far {self.text!r}") from None
 
     def type(self, text):
         os.write(self.master, text.encode())
@@ -191,7 +194,7 @@ def test_detach_keys(hf):
     t.type("\x10")
     t.type("\x11")
     assert t.end() == 0
-    assert "detached" in t.text and "start -a -i" in t.text
+    assert "detached" in t.text and "holdfast attach" in t.text
     assert termios.tcgetattr(t.master) == t.before, "the terminal is as before"
     c = Container(hf, name)
     assert c.init and "Up" in c.ps()

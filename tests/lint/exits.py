@@ -21,9 +21,14 @@ def allowed(path):
 
 # Outside init: a child between fork and exec may only _exit; everything else returns.
 EVERYWHERE = {
+    "cli/exec_run.c": {"_exit"},  # the child that holds a terminal after its client has left
     "cli/keeper_start.c": {"_exit"},  # the keeper's child, before exec
     "cli/probe.c": {"_exit"},  # a child that tries something out
     "cli/probe_ns.c": {"_exit"},  # the same, for namespaces
+    "ipc/let_go.c": {"_exit"},  # the child whose end closes what it has a copy of
+    "shim/dump.c": {"_exit"},  # the child that becomes the dump's hook, before exec
+    "shim/launch/beside.c": {"_exit"},  # an exec without init, before it is the command
+    "shim/exec_alone.c": {"_exit"},  # the child that becomes launch, before exec
     "shim/launch/blob.c": {"abort"},  # the reader's child only: its parent reports the signal
     "shim/launch/born.c": {"_exit"},  # what becomes PID 1, before exec
     "shim/launch/enter.c": {"_exit"},  # the same child, inside its namespaces

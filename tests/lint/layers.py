@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Includes point one way: shim -> monitor -> ipc -> ipc/base, shim/launch -> ipc, init -> the
-libc-neutral part of ipc, cli -> ipc; and third-party headers stay behind their walls."""
+libc-neutral part of ipc, cli -> monitor (figures without a supervisor) -> ipc; and third-party headers stay behind their walls."""
 
 import lint
 
@@ -13,13 +13,14 @@ MAY = {
     "monitor": ("ipc", "ipc/base"),
     "shim": ("monitor", "ipc", "ipc/base"),
     "shim/launch": ("ipc", "ipc/base"),
-    "cli": ("ipc/lib", "ipc", "ipc/base"),
+    "cli": ("monitor", "ipc/lib", "ipc", "ipc/base"),
     "tests": ("ipc/lib", "ipc", "ipc/base", "init", "monitor", "shim", "shim/launch", "cli"),
 }
 # What init shares: plain C11 that needs nothing of a libc beyond what musl and glibc have in common,
 # and the whole headers without code behind them.
 NEUTRAL = {"ipc/channel.h", "ipc/exec_search.h", "ipc/policy.h", "ipc/verbs.h", "ipc/shared.h",
-           "ipc/plan.h", "ipc/fds.h", "ipc/status.h"}
+           "ipc/plan.h", "ipc/fds.h", "ipc/status.h", "ipc/exec_plan.h", "ipc/exec_view.h",
+           "ipc/let_go.h"}
 # Of ipc/base, init may take a header that is nothing but inline functions.
 NEUTRAL_BASE = {"ipc/base/clock.h"}
 WALLS = {
@@ -82,7 +83,7 @@ BAD = {
     "monitor/e.c": '#include "shim/life.h"\n',
     "shim/f.c": '#include "shim/launch/ns.h"\n',
     "shim/launch/g.c": '#include "shim/life.h"\n',
-    "cli/h.c": '#include "monitor/cgfs.h"\n',
+    "cli/h.c": '#include "shim/life.h"\n',
     "cli/i.c": "#include <json-c/json.h>\n",
     "shim/j.c": "#include <seccomp.h>\n",
     "ipc/base/k.c": "#  include <ev.h>\n",

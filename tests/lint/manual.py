@@ -21,7 +21,7 @@ STATUSES = {  # page -> where its exit statuses from 64 on are numbers
     "holdfast-run.1": ("cli/command.h",),
     "holdfast-shim.8": ("shim/main.c",),
     "holdfast-launch.8": ("shim/launch/main.c",),
-    "holdfast-keeper.8": ("init/keeper.c",),
+    "holdfast-keeper.8": ("init/keeper.c", "init/launches.c"),
     "holdfast-init.8": ("init/alone.c", "init/exec.c", "init/pid1.c"),
 }
 SIGNALS = {  # page -> where the signals of its SIGNALS are listed

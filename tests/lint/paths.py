@@ -13,7 +13,9 @@ CALL = (r"(?<![\w.>])(open|creat|fopen|mount|umount2?|mkdir|mknod|mkfifo|chown|l
 ALLOWED = {
     "shim/launch/path.c": None,  # the only resolver beneath the rootfs; everything else asks it
     "shim/launch/copies.c": {"open", "openat", "faccessat"},  # the state directory and a tmpfs of ours
-    "shim/launch/born.c": {"open"},  # /proc of a process of ours, before anything of the image
+    "shim/launch/beside.c": {"open", "stat"},  # cgroupfs and /proc, before it enters the container
+    # /proc of a process of ours, before anything of the image; the door, in the state directory
+    "shim/launch/born.c": {"open", "unlinkat"},
     "shim/launch/enter.c": {"openat"},  # "ptmx" in the devpts that we have just mounted
     "shim/launch/groups.c": {"open", "openat", "mkdirat", "unlinkat"},  # cgroupfs only
     "shim/launch/limits.c": {"faccessat"},  # cgroupfs only
@@ -23,6 +25,7 @@ ALLOWED = {
     "shim/launch/layers.c": {"open", "stat", "mkdirat", "fchownat", "openat", "mknodat", "fchmodat",
                              "symlinkat"},
     "shim/launch/places.c": {"readlinkat"},  # our own descriptor's name in our own procfs
+    "shim/launch/probes.c": {"open"},  # "/" once it is the container's, O_PATH
     # the host's LSMs; config.json in the state directory; that directory's own name
     "shim/launch/reader.c": {"access", "openat", "readlink"},
     "shim/launch/service.c": {"chdir"},  # inside the finished root, as the service

@@ -1,6 +1,6 @@
-/* lines [--stay] COUNT: numbered lines of 80 bytes (the newline counts), written in blocks as stdio
- * would; --stay: then waits for a signal. lines --check COUNT: reads them back from stdin, fails at
- * the first that is lost, doubled, torn or out of order; --check-k8s: in
+/* lines [--stay] BLOCK COUNT: numbered lines of 80 bytes (the newline counts), BLOCK of them a
+ * write (51 as stdio would); --stay: then waits for a signal. lines --check COUNT: reads them back
+ * from stdin, fails at the first that is lost, doubled, torn or out of order; --check-k8s: in
  * conmon's format, with partial lines put together. */
 #include <stdbool.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #define LINE  80
-#define BLOCK 51 /* lines in a write: 4080 bytes, what fits a page and stdio's buffer */
+#define BLOCK 51 /* at most: 4080 bytes, what fits a page and stdio's buffer */
 
 static void line(char *at, unsigned long n)
 {
@@ -32,7 +32,7 @@ static int put(const char *buf, size_t len)
 	return 0;
 }
 
-static int write_lines(unsigned long count)
+static int write_lines(unsigned long each, unsigned long count)
 {
 	static char block[BLOCK * LINE];
 	unsigned long n = 0;
@@ -40,7 +40,7 @@ static int write_lines(unsigned long count)
 	while (n < count) {
 		size_t k = 0;
 
-		for (; k < BLOCK && n < count; k++, n++)
+		for (; k < each && k < BLOCK && n < count; k++, n++)
 			line(block + k * LINE, n);
 		if (put(block, k * LINE) != 0)
 			return 1;
@@ -103,7 +103,7 @@ int main(int argc, char **argv)
 
 	if (strncmp(how, "--check", 7) == 0)
 		return check(count, strcmp(how, "--check-k8s") == 0);
-	r = write_lines(count);
+	r = write_lines(argc > 2 ? strtoul(argv[argc - 2], NULL, 10) : BLOCK, count);
 	while (strcmp(how, "--stay") == 0)
 		pause();
 	return r;
