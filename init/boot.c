@@ -224,6 +224,8 @@ int boot(struct pid1 *p)
 		return r;
 	if ((r = take_filter(&p->plan)) < 0)
 		return r;
+	if ((r = spawn_boot(&p->nest, &p->plan)) < 0)
+		return refuse("memory for the service's beginning", r);
 	counters_warm(p);
 	drop_stdio();
 	return 0;

@@ -218,7 +218,7 @@ static bool tell(void)
 	if (!keeper.hello_told && tell_hello() < 0)
 		return true;
 	keeper.hello_told = true;
-	for (unsigned i = STORE_MAX; i-- > 0;) {
+	for (unsigned i = STORE_MAX; i-- > store_first(&keeper.store);) {
 		struct store_slot *slot = &keeper.store.slots[i];
 
 		if (!slot->name.kind || slot->told)

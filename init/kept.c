@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "init/behind.h"
+#include "init/raw.h"
 
 #define NAMES	"LISTEN_FDNAMES="
 #define BACKLOG 4096 /* as at the beginning; the kernel caps it at net.core.somaxconn */
@@ -161,11 +162,14 @@ void kept_env(const struct kept *k, const struct plan *plan, char **envp, char *
  * sockets answer listen() with an error that means nothing. */
 static int refresh(int fd)
 {
-	int flags = fcntl(fd, F_GETFL);
+	long flags = raw_call(SYS_fcntl, fd, F_GETFL), r;
 
-	if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
-		return -errno;
-	listen(fd, BACKLOG);
+	if (flags < 0)
+		return (int)flags;
+	r = raw_call(SYS_fcntl, fd, F_SETFL, flags & ~O_NONBLOCK);
+	if (r < 0)
+		return (int)r;
+	raw_call(SYS_listen, fd, BACKLOG);
 	return 0;
 }
 
@@ -174,13 +178,11 @@ int kept_place(const struct kept *k)
 	int to = KEPT_FIRST, r;
 
 	for (uint32_t i = 0; i < k->listeners; i++, to++) {
-		if (dup2(PLAN_FD_PASSED + (int)i, to) < 0)
-			return -errno;
-		if ((r = refresh(to)) < 0)
+		if ((r = raw_dup2(PLAN_FD_PASSED + (int)i, to)) < 0 || (r = refresh(to)) < 0)
 			return r;
 	}
 	for (uint32_t i = 0; i < k->stored; i++, to++)
-		if (dup2(k->table[i].fd, to) < 0)
-			return -errno;
+		if ((r = raw_dup2(k->table[i].fd, to)) < 0)
+			return r;
 	return 0;
 }

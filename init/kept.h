@@ -10,6 +10,7 @@
 
 #define KEPT_FIRST     3 /* SD_LISTEN_FDS_START */
 #define KEPT_VARIABLES 3
+#define KEPT_TEXT_MAX  (80 + PLAN_STORED_MAX * (PLAN_NAME_MAX + 1)) /* and the listeners' names */
 
 struct kept {
 	uint32_t listeners; /* at PLAN_FD_PASSED and on; their names stand in the plan */

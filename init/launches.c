@@ -72,7 +72,7 @@ static int tell_launch(uint64_t nonce)
 {
 	int channel = keeper.launch_channel, r = 0;
 
-	for (unsigned i = 0; r == 0 && i < STORE_MAX; i++) {
+	for (unsigned i = store_first(&keeper.store); r == 0 && i < STORE_MAX; i++) {
 		const struct store_slot *s = &keeper.store.slots[i];
 
 		if (s->name.kind == HELD_LISTEN || s->name.kind == HELD_STORED)

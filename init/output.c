@@ -16,7 +16,8 @@ static void close_fd(int *fd)
 void output_init(struct output *o)
 {
 	memset(o, 0, sizeof(*o));
-	o->write[STREAM_OUT] = o->write[STREAM_ERR] = -1;
+	for (int s = 0; s < STREAMS; s++)
+		o->write[s] = o->old[s] = -1;
 }
 
 /* One pipe of the wanted size; over the host's limit for unprivileged users: the largest below it.
@@ -38,10 +39,29 @@ static int make_pipe(int *rd, int *wr, uint32_t want, uint32_t *size)
 	return 0;
 }
 
-static void close_writers(struct output *o)
+static void close_both(int fds[STREAMS])
 {
 	for (int s = 0; s < STREAMS; s++)
-		close_fd(&o->write[s]);
+		close_fd(&fds[s]);
+}
+
+void output_rest(struct output *o)
+{
+	close_both(o->old);
+}
+
+/* With no fresh pair left the next run may need the newest one's again. */
+void output_ended(struct output *o)
+{
+	output_rest(o);
+	if (o->count < OUTPUT_PAIRS)
+		close_both(o->write);
+}
+
+void output_unused(struct output *o, int stream)
+{
+	if (o->count < OUTPUT_PAIRS)
+		close_fd(&o->write[stream]);
 }
 
 struct output_pair *output_next(struct output *o, uint32_t run, uint32_t size)
@@ -53,23 +73,19 @@ struct output_pair *output_next(struct output *o, uint32_t run, uint32_t size)
 		pair->last = run;
 		return pair;
 	}
-	close_writers(o);
+	output_rest(o);
+	memcpy(o->old, o->write, sizeof(o->old));
+	o->write[STREAM_OUT] = o->write[STREAM_ERR] = -1;
 	*pair = (struct output_pair){.first = run, .last = run, .read = {-1, -1}};
 	for (int s = 0; s < STREAMS; s++) {
 		if (make_pipe(&pair->read[s], &o->write[s], size, &pair->size) == 0)
 			continue;
 		close_fd(&pair->read[STREAM_OUT]);
-		close_writers(o);
+		close_both(o->write);
 		return NULL;
 	}
 	o->count++;
 	return pair;
-}
-
-void output_spawned(struct output *o)
-{
-	if (o->count < OUTPUT_PAIRS)
-		close_writers(o);
 }
 
 void output_drained(struct output *o, uint32_t run, uint32_t current)
@@ -87,6 +103,6 @@ void output_drained(struct output *o, uint32_t run, uint32_t current)
 		close_fd(&pair->read[STREAM_ERR]);
 	}
 	o->count = kept;
-	/* A fresh pair is possible again, so the newest one may see its end of file. */
-	output_spawned(o);
+	if (!current) /* a fresh pair is possible again: the newest one may see its end */
+		output_ended(o);
 }

@@ -1,7 +1,8 @@
-/* The service's output pipes: a fresh pair per run. The write ends belong to the service alone; PID
- * 1 keeps a read end of every pair that has not been drained, so that nobody gets EPIPE and nothing
- * is lost when the supervisor dies. At most OUTPUT_PAIRS of them: then the newest one is used
- * again. */
+/* The service's output pipes: a fresh pair per run. PID 1 keeps a read end of every pair that has
+ * not been drained, so that nobody gets EPIPE and nothing is lost when the supervisor dies. At most
+ * OUTPUT_PAIRS of them: then the newest one is used again. It keeps the write ends for as long as
+ * the run lasts: the end of file, which makes the supervisor work, comes when the next run has
+ * begun. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,17 +22,25 @@ struct output_pair {
 struct output {
 	struct output_pair pairs[OUTPUT_PAIRS]; /* in use: the first `count`, oldest first */
 	uint32_t count;
-	int write[STREAMS]; /* of the newest pair: during a spawn, and while no fresh one is left */
+	int write[STREAMS]; /* of the newest pair */
+	int old[STREAMS];   /* of the one before, until output_rest() */
 };
 
 void output_init(struct output *o);
 
-/* Makes output ready for a run. The pair, whose write ends are o->write until output_spawned();
- * NULL when there are no descriptors (errno). */
+/* Makes output ready for a run. The pair, whose write ends are o->write; NULL when there are no
+ * descriptors (errno). */
 struct output_pair *output_next(struct output *o, uint32_t run, uint32_t size);
 
-/* The service has its write ends: ours are closed, except when the next run may need them again. */
-void output_spawned(struct output *o);
+/* The end of file for the run before this one. */
+void output_rest(struct output *o);
+
+/* The run has ended, and the next one does not begin at once: the end of file for it as well,
+ * unless the next run needs its pipes. */
+void output_ended(struct output *o);
+
+/* Nobody writes to this stream's pipe (it is merged with the other). */
+void output_unused(struct output *o, int stream);
 
 /* Nobody reads the runs up to this one any more; `current` (0: none) is kept. */
 void output_drained(struct output *o, uint32_t run, uint32_t current);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "init/behind.h"
 #include "init/boot.h"
 #include "init/oom.h"
 #include "init/reap.h"
@@ -43,6 +44,7 @@ static void (*const on_due[DUES])(struct pid1 *p) = {
 	[DUE_REAP] = reap_all,
 	[DUE_OOM] = oom_look,
 	[DUE_TELL] = report_record,
+	[DUE_RESULT] = run_settled,
 };
 
 static void handle_due(struct pid1 *p)
@@ -80,7 +82,8 @@ static void wait_for_events(const struct pid1 *p, struct pollfd fds[SOURCES])
 	struct timespec ts;
 
 	fds[FROM_SIGNALS] = (struct pollfd){p->signals, POLLIN, 0};
-	fds[FROM_RESULT] = (struct pollfd){p->run.child.result, POLLIN, 0};
+	fds[FROM_RESULT] =
+		(struct pollfd){p->due[DUE_RESULT] ? -1 : p->run.child.result, POLLIN, 0};
 	fds[FROM_CHANNEL] = (struct pollfd){p->connected ? PLAN_FD_CHANNEL : -1, POLLIN, 0};
 	fds[FROM_OOM] = oom_source(p);
 	fds[FROM_DOOR] = (struct pollfd){
@@ -119,13 +122,16 @@ static bool done(const struct pid1 *p)
 	return p->quit || (p->state == RUN_DOWN && p->shared->acked >= p->shared->head);
 }
 
+/* Of what lies behind the first, for it ends with what is hardly used. */
+struct pid1 pid1 BEHIND;
+
 int pid1_main(void)
 {
-	static struct pid1 pid1;
 	struct pid1 *p = &pid1;
 	struct pollfd fds[SOURCES];
 
 	run_init(&p->run);
+	p->old_pidfd = -1;
 	output_init(&p->output);
 	spool_init(&p->spool);
 	if (boot(p) < 0)

@@ -26,7 +26,8 @@ enum pid1_due {
 	DUE_STUCK,  /* what is left of the run has not died for long */
 	DUE_REAP,   /* a run that never had a process has ended, or more wait than a turn reaps */
 	DUE_OOM,    /* look at the OOM counter again */
-	DUE_TELL,   /* ring the doorbell for a recorded OOM kill */
+	DUE_TELL,   /* ring the doorbell for a record in the ring */
+	DUE_RESULT, /* see whether a run that was started again has become its command */
 	DUES,
 };
 
@@ -41,10 +42,12 @@ struct pid1 {
 	enum run_state state;
 	uint64_t due[DUES];
 	struct run run;
+	int old_pidfd; /* of the run before, or -1 */
 	struct output output;
 	struct clean clean;
 	uint32_t oom_looks;
 	struct kept kept;
+	struct nest nest;
 	struct spool spool;
 	struct door door;
 };

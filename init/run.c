@@ -15,6 +15,7 @@
 #define RECORD_DEADLINE USEC_PER_SEC
 #define STUCK_AFTER	(30 * USEC_PER_SEC)
 #define FULL_DELAY	USEC_PER_SEC
+#define ASIDE		USEC_PER_MSEC
 
 void run_init(struct run *r)
 {
@@ -22,24 +23,30 @@ void run_init(struct run *r)
 	r->child.pidfd = r->child.result = -1;
 }
 
+static void close_old(struct pid1 *p)
+{
+	if (p->old_pidfd >= 0)
+		close(p->old_pidfd);
+	p->old_pidfd = -1;
+}
+
 /* ---- start ---- */
 
-static uint32_t tty_stdio(int stdio[3])
+static uint32_t tty_stdio(int stdio[3], const struct output_pair **pair)
 {
 	stdio[0] = stdio[1] = stdio[2] = PLAN_FD_TTY_PEER;
+	*pair = NULL;
 	return 0;
 }
 
-static uint32_t piped_stdio(struct pid1 *p, int stdio[3])
+static uint32_t piped_stdio(struct pid1 *p, int stdio[3], const struct output_pair **ret)
 {
-	struct output_pair *pair = output_next(&p->output, p->shared->run, p->plan.pipe_size);
+	const struct output_pair *pair = output_next(&p->output, p->shared->run, p->plan.pipe_size);
 
+	*ret = pair;
 	if (!pair)
 		return SPAWN_PIPES;
 	p->shared->shares_from = pair->first < pair->last ? pair->first : 0;
-	/* Before the spawn: should the service's death and ours come at once, the supervisor still
-	 * finds the pipes in its queue. */
-	report_pipes(p, pair);
 	stdio[0] = p->plan.flags & PLAN_STDIN ? PLAN_FD_STDIN : PLAN_FD_NULL;
 	stdio[1] = p->output.write[STREAM_OUT];
 	stdio[2] = p->output.write[p->plan.flags & PLAN_MERGE ? STREAM_OUT : STREAM_ERR];
@@ -60,9 +67,23 @@ static void start_failed(struct pid1 *p, uint32_t step, int err)
 	p->due[DUE_REAP] = p->run.mono_end;
 }
 
+/* A service that comes back has the CPU to itself for this long: what we would do meanwhile, and
+ * have the supervisor do, costs it more than half of the time that its exec takes, and it is the
+ * one whom somebody waits for. A first run is waited for by whoever had it made. */
+static void stand_aside(struct pid1 *p)
+{
+	uint64_t until = p->run.mono_start + ASIDE;
+
+	if (p->shared->run > 1)
+		p->due[DUE_RESULT] = until;
+	if (p->due[DUE_TELL])
+		p->due[DUE_TELL] = until;
+}
+
 void run_start(struct pid1 *p)
 {
 	struct run *r = &p->run;
+	const struct output_pair *pair;
 	int stdio[3], err;
 	uint32_t step;
 
@@ -74,35 +95,59 @@ void run_start(struct pid1 *p)
 	p->due[DUE_START] = 0;
 	pid1_set_state(p, RUN_STARTING);
 
-	step = p->plan.flags & PLAN_TTY ? tty_stdio(stdio) : piped_stdio(p, stdio);
+	step = p->plan.flags & PLAN_TTY ? tty_stdio(stdio, &pair) : piped_stdio(p, stdio, &pair);
 	if (step) {
 		start_failed(p, step, errno);
 		return;
 	}
-	err = spawn_service(&p->plan, &p->kept, stdio, &r->child);
-	output_spawned(&p->output);
+	err = spawn_service(&p->nest, &p->plan, &p->kept, stdio, &r->child);
+	p->shared->pid = err < 0 ? 0 : r->child.pid;
+	/* Before the command: should its death and ours come at once, the supervisor still finds
+	 * the pipes in its queue. */
+	if (pair)
+		report_pipes(p, pair);
+	if (p->plan.flags & PLAN_MERGE)
+		output_unused(&p->output, STREAM_ERR);
 	if (err < 0) {
 		start_failed(p, SPAWN_FORK, -err);
 		return;
 	}
-	p->shared->pid = r->child.pid;
+	spawn_go(&p->nest);
 	p->shared->boot_started = r->record.boot_start = now_boot();
+	stand_aside(p);
+}
+
+/* False: it is still on its way to exec. */
+static bool result_known(struct pid1 *p)
+{
+	struct run *r = &p->run;
+	ssize_t n = -1;
+
+	if (r->child.result >= 0)
+		n = read(r->child.result, &r->failure, sizeof(r->failure));
+	if (n < 0)
+		return false;
+	close(r->child.result);
+	r->child.result = -1;
+	if (n > 0)
+		return true; /* it is about to exit; the record will say why */
+	p->shared->boot_started = r->record.boot_start = now_boot();
+	pid1_set_state(p, RUN_UP);
+	report_started(p);
+	return true;
 }
 
 void run_result(struct pid1 *p)
 {
-	struct run *r = &p->run;
-	ssize_t n = read(r->child.result, &r->failure, sizeof(r->failure));
+	if (result_known(p) && p->state == RUN_UP)
+		spawn_left(&p->nest);
+}
 
-	if (n < 0)
-		return; /* EAGAIN: still on its way to exec */
-	close(r->child.result);
-	r->child.result = -1;
-	if (n > 0)
-		return; /* it is about to exit; the record will say why */
-	p->shared->boot_started = r->record.boot_start = now_boot();
-	pid1_set_state(p, RUN_UP);
-	report_started(p);
+void run_settled(struct pid1 *p)
+{
+	output_rest(&p->output);
+	close_old(p);
+	run_result(p);
 }
 
 /* ---- end ---- */
@@ -161,8 +206,7 @@ void run_ended(struct pid1 *p, const siginfo_t *info, const struct rusage *ru)
 	struct run *r = &p->run;
 	struct exit_record *rec = &r->record;
 
-	if (r->child.result >= 0)
-		run_result(p);
+	result_known(p);
 	r->mono_end = now_mono();
 	rec->kind = EXIT_SERVICE;
 	rec->run = p->shared->run;
@@ -176,11 +220,11 @@ void run_ended(struct pid1 *p, const siginfo_t *info, const struct rusage *ru)
 
 	pid1_set_state(p, RUN_CLEANUP);
 	p->clean.tried = false;
-	p->due[DUE_KILL] = p->due[DUE_OOM] = 0;
+	p->due[DUE_KILL] = p->due[DUE_OOM] = p->due[DUE_RESULT] = 0;
 	p->due[DUE_RECORD] = r->mono_end + RECORD_DEADLINE;
 	relay_everybody(p, SIGKILL);
-	if (r->child.pidfd >= 0)
-		close(r->child.pidfd);
+	close_old(p);
+	p->old_pidfd = r->child.pidfd;
 	if (r->child.result >= 0)
 		close(r->child.result);
 	r->child = (struct spawned){.pidfd = -1, .result = -1};
@@ -254,15 +298,27 @@ static void record(struct pid1 *p)
 	ring_write(p->shared, PLAN_FD_SHARED, rec);
 	r->recorded = true;
 	p->due[DUE_RECORD] = 0;
-	report_record(p);
+	p->due[DUE_TELL] = now_mono();
 }
 
 static void go_down(struct pid1 *p)
 {
+	bool untold = p->due[DUE_TELL];
+
 	for (int i = 0; i < DUES; i++)
 		p->due[i] = 0;
 	p->shared->mono_next = 0;
 	pid1_set_state(p, RUN_DOWN);
+	if (untold)
+		report_record(p);
+}
+
+/* What a start at once leaves for later. */
+static void tidy_up(struct pid1 *p)
+{
+	spawn_left(&p->nest);
+	output_ended(&p->output);
+	close_old(p);
 }
 
 /* Recorded and empty: what the verdict says. True if a child was made. */
@@ -273,6 +329,7 @@ static bool next(struct pid1 *p)
 	yield_to_stop(p);
 	p->due[DUE_STUCK] = 0;
 	if (r->verdict.action != POLICY_IN_PLACE) {
+		tidy_up(p);
 		go_down(p);
 		run_orphaned(p); /* they may have left before it was down */
 		return p->state == RUN_STARTING;
@@ -281,6 +338,7 @@ static bool next(struct pid1 *p)
 		run_start(p);
 		return p->state == RUN_STARTING;
 	}
+	tidy_up(p);
 	p->shared->mono_next = r->mono_end + r->verdict.delay_usec;
 	pid1_set_state(p, RUN_DELAY);
 	p->due[DUE_START] = p->shared->hold ? 0 : p->shared->mono_next;
@@ -348,6 +406,8 @@ void run_overdue(struct pid1 *p)
 	if (minds_leftovers(p))
 		turn_fresh(p);
 	record(p);
+	p->due[DUE_TELL] = 0;
+	report_record(p);
 	relay_everybody(p, SIGKILL); /* a scrubber that hangs, too */
 	report_waiting(p);
 	p->due[DUE_STUCK] = p->run.mono_end + STUCK_AFTER;

@@ -46,6 +46,9 @@ void run_start(struct pid1 *p);
 /* The exec pipe has something to say. */
 void run_result(struct pid1 *p);
 
+/* A while after a restart: what had to wait for it. */
+void run_settled(struct pid1 *p);
+
 /* The main process was reaped. */
 void run_ended(struct pid1 *p, const siginfo_t *info, const struct rusage *ru);
 

@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
+#include <linux/futex.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -14,24 +16,32 @@
 
 #include "init/exec.h"
 #include "init/kept.h"
+#include "init/raw.h"
 #include "init/sys.h"
 #include "ipc/exec_search.h"
 #include "ipc/exec_view.h"
 #include "ipc/shared.h"
 
+#define STACK_SIZE  16384 /* a path of PATH_MAX and a few frames */
+#define STACK_ALIGN 16
+#define PAGE	    4096
+
+enum go { GO_NOT_YET, GO_WAITED_FOR, GO };
+
 struct child {
-	const struct plan *plan; /* the whole of it, mapped by the child itself */
-	const struct kept *kept; /* NULL: an exec is given nothing */
-	const int *stdio;
-	int result; /* write end of the pipe that says what failed */
-	bool moved; /* chdir succeeded */
-	char **argv, **envp;
+	const struct plan *plan; /* the whole of it */
+	struct kept kept;	 /* empty: an exec is given nothing */
+	int stdio[3];
+	int result;  /* write end of the pipe that says what failed */
+	uint32_t go; /* enum go */
+	bool moved;  /* chdir succeeded */
+	char **strings, **argv, **envp;
 	const struct exec_view *exec; /* NULL: the service */
 };
 
 static int step_session(struct child *c)
 {
-	return sys_result(setsid());
+	return (int)raw_call(SYS_setsid);
 }
 
 /* A session leader that takes a terminal gets its own process group into the foreground with it.
@@ -41,16 +51,22 @@ static int step_tty(struct child *c)
 	if (!(c->plan->flags & PLAN_TTY))
 		return 0;
 	/* Without CAP_CHOWN it stays root's: the command has it open all the same. */
-	if (c->exec && fchown(c->stdio[0], c->plan->uid, (gid_t)-1) < 0 && errno != EPERM)
-		return -errno;
-	return sys_result(ioctl(c->stdio[0], TIOCSCTTY, 0));
+	if (c->exec) {
+		int r = (int)raw_call(SYS_fchown, c->stdio[0], c->plan->uid, -1);
+
+		if (r < 0 && r != -EPERM)
+			return r;
+	}
+	return (int)raw_call(SYS_ioctl, c->stdio[0], TIOCSCTTY, 0);
 }
 
 static int step_stdio(struct child *c)
 {
+	int r;
+
 	for (int fd = 0; fd < 3; fd++)
-		if (dup2(c->stdio[fd], fd) < 0)
-			return -errno;
+		if ((r = raw_dup2(c->stdio[fd], fd)) < 0)
+			return r;
 	umask(c->plan->umask & 0777);
 	return 0;
 }
@@ -58,12 +74,15 @@ static int step_stdio(struct child *c)
 /* Before the limits, of which one is that of descriptors. The pipe goes above all of them. */
 static int step_kept(struct child *c)
 {
-	int first = KEPT_FIRST + (int)kept_count(c->kept);
+	int first = KEPT_FIRST + (int)kept_count(&c->kept), fd;
 
 	if (first == KEPT_FIRST)
 		return 0;
-	c->result = fcntl(c->result, F_DUPFD_CLOEXEC, first);
-	return c->result < 0 ? -errno : kept_place(c->kept);
+	fd = (int)raw_call(SYS_fcntl, c->result, F_DUPFD_CLOEXEC, first);
+	if (fd < 0)
+		return fd;
+	c->result = fd;
+	return kept_place(&c->kept);
 }
 
 static int step_rlimits(struct child *c)
@@ -72,9 +91,10 @@ static int step_rlimits(struct child *c)
 
 	for (uint32_t i = 0; i < c->plan->rlimits.count; i++) {
 		const uint64_t both[2] = {l[i].soft, l[i].hard};
+		int r = (int)raw_call(SYS_prlimit64, 0, l[i].resource, both, NULL);
 
-		if (syscall(SYS_prlimit64, 0, l[i].resource, both, NULL) < 0)
-			return -errno;
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -82,27 +102,26 @@ static int step_rlimits(struct child *c)
 /* As init first: a directory that only root may search is allowed as a working directory. */
 static int step_cwd_early(struct child *c)
 {
-	c->moved = chdir((const char *)c->plan + c->plan->cwd.off) == 0;
+	c->moved = raw_call(SYS_chdir, (const char *)c->plan + c->plan->cwd.off) == 0;
 	return 0;
 }
 
 /* Then as the service: what root may not search without CAP_DAC_OVERRIDE, its owner may. */
 static int step_cwd_late(struct child *c)
 {
-	return c->moved ? 0 : sys_result(chdir((const char *)c->plan + c->plan->cwd.off));
+	return c->moved ? 0 : (int)raw_call(SYS_chdir, (const char *)c->plan + c->plan->cwd.off);
 }
 
 static int step_groups(struct child *c)
 {
 	const void *list = (const char *)c->plan + c->plan->groups.off;
 	uint32_t n = c->plan->groups.count;
+	int r = (int)raw_call(SYS_setgroups, n, list);
 
-	if (syscall(SYS_setgroups, (size_t)n, list) == 0)
-		return 0;
 	/* Denied in a user namespace made without privilege: fine if there are none to drop. */
-	if (errno == EPERM && n == 0 && syscall(SYS_getgroups, 0, NULL) == 0)
+	if (r == -EPERM && n == 0 && raw_call(SYS_getgroups, 0, NULL) == 0)
 		return 0;
-	return -errno;
+	return r;
 }
 
 /* Leaving uid 0 must not empty the permitted set before step_caps has chosen from it; exec clears
@@ -110,33 +129,34 @@ static int step_groups(struct child *c)
 static int step_ids(struct child *c)
 {
 	uint32_t uid = c->plan->uid, gid = c->plan->gid;
+	int r;
 
-	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
-		return -errno;
-	if (syscall(SYS_setresgid, gid, gid, gid) < 0 || syscall(SYS_setresuid, uid, uid, uid) < 0)
-		return -errno;
-	return 0;
+	if ((r = (int)raw_call(SYS_prctl, PR_SET_KEEPCAPS, 1)) < 0 ||
+		(r = (int)raw_call(SYS_setresgid, gid, gid, gid)) < 0)
+		return r;
+	return (int)raw_call(SYS_setresuid, uid, uid, uid);
 }
 
 /* PID 1 holds the service's bounding set and four capabilities for spawning; those end here. */
 static int drop_bounding(const struct plan_caps *caps)
 {
 	static const uint8_t own[] = {CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_KILL};
+	int r = 0;
 
-	for (size_t i = 0; i < sizeof(own); i++)
-		if (!(caps->bounding >> own[i] & 1) && prctl(PR_CAPBSET_DROP, own[i]) < 0)
-			return -errno;
-	return 0;
+	for (size_t i = 0; r >= 0 && i < sizeof(own); i++)
+		if (!(caps->bounding >> own[i] & 1))
+			r = (int)raw_call(SYS_prctl, PR_CAPBSET_DROP, own[i]);
+	return r;
 }
 
 static int raise_ambient(uint64_t ambient)
 {
-	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
-		return -errno;
-	for (unsigned long c = 0; ambient; c++, ambient >>= 1)
-		if (ambient & 1 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, c, 0, 0) < 0)
-			return -errno;
-	return 0;
+	int r = (int)raw_call(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL);
+
+	for (unsigned long c = 0; r >= 0 && ambient; c++, ambient >>= 1)
+		if (ambient & 1)
+			r = (int)raw_call(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, c);
+	return r;
 }
 
 /* The ids' change has emptied the effective set when it left uid 0: CAP_SETPCAP must be effective
@@ -148,21 +168,19 @@ static int step_caps(struct child *c)
 	const struct plan_caps *caps = &c->plan->caps;
 	int r;
 
-	if (syscall(SYS_capget, &h, d) < 0)
-		return -errno;
+	if ((r = (int)raw_call(SYS_capget, &h, d)) < 0)
+		return r;
 	for (int i = 0; i < 2; i++)
 		d[i].effective = d[i].permitted;
-	if (syscall(SYS_capset, &h, d) < 0)
-		return -errno;
-	if ((r = drop_bounding(caps)) < 0)
+	if ((r = (int)raw_call(SYS_capset, &h, d)) < 0 || (r = drop_bounding(caps)) < 0)
 		return r;
 	for (int i = 0; i < 2; i++) {
 		d[i].permitted = (uint32_t)(caps->permitted >> 32 * i);
 		d[i].effective = (uint32_t)(caps->effective >> 32 * i);
 		d[i].inheritable = (uint32_t)(caps->inheritable >> 32 * i);
 	}
-	if (syscall(SYS_capset, &h, d) < 0)
-		return -errno;
+	if ((r = (int)raw_call(SYS_capset, &h, d)) < 0)
+		return r;
 	return raise_ambient(caps->ambient);
 }
 
@@ -170,7 +188,21 @@ static int step_no_new_privs(struct child *c)
 {
 	if (!(c->plan->flags & PLAN_NO_NEW_PRIVS))
 		return 0;
-	return sys_result(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	return (int)raw_call(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1);
+}
+
+/* Before the filter, which may forbid futexes. By now the word has mostly been given. */
+static int step_go(struct child *c)
+{
+	uint32_t not_yet = GO_NOT_YET;
+
+	if (c->exec)
+		return 0;
+	__atomic_compare_exchange_n(
+		&c->go, &not_yet, GO_WAITED_FOR, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&c->go, __ATOMIC_SEQ_CST) != GO)
+		raw_call(SYS_futex, &c->go, FUTEX_WAIT, GO_WAITED_FOR, NULL);
+	return 0;
 }
 
 int spawn_filter(const struct plan *plan)
@@ -182,7 +214,7 @@ int spawn_filter(const struct plan *plan)
 
 	if (plan->filter.count > BPF_MAXINSNS)
 		return -E2BIG;
-	return sys_result(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog));
+	return (int)raw_call(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog);
 }
 
 /* Last but exec, so that the filter need not allow any of the steps. Signals are let in just
@@ -190,10 +222,11 @@ int spawn_filter(const struct plan *plan)
 static int step_seccomp(struct child *c)
 {
 	const struct plan_range *f = &c->plan->filter;
+	const uint64_t none = 0;
 
 	/* CLOSE_RANGE_CLOEXEC: the result pipe must stay */
-	syscall(SYS_close_range, KEPT_FIRST + kept_count(c->kept), ~0u, 4);
-	sys_sigmask(0);
+	raw_call(SYS_close_range, KEPT_FIRST + kept_count(&c->kept), ~0u, 4);
+	raw_call(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none));
 	if (f->count == 0 || c->plan->flags & PLAN_FILTER_ONCE)
 		return 0;
 	return spawn_filter(c->plan);
@@ -211,25 +244,24 @@ static char **point_to(char **at, const struct plan *plan, struct plan_range str
 	return at;
 }
 
-/* The pointer arrays live in the child alone: PID 1 never touches their pages. Made before the
- * filter, which may forbid mmap. */
+/* For the pointers to all strings. */
+static size_t strings_size(const struct plan *plan, size_t envs)
+{
+	return ((size_t)plan->argv.count + envs + 2) * sizeof(char *);
+}
+
 static int step_strings(struct child *c)
 {
-	size_t envs = c->exec ? exec_view_env_len(c->exec) : c->plan->envp.count + KEPT_VARIABLES;
-	size_t n = (size_t)c->plan->argv.count + envs + 2;
-	size_t size = n * sizeof(char *) + kept_env_size(c->kept, c->plan);
-	char **at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t size = strings_size(c->plan, c->plan->envp.count + KEPT_VARIABLES);
 
-	if (at == MAP_FAILED)
-		return -errno;
-	c->argv = at;
-	c->envp = point_to(at, c->plan, c->plan->argv);
+	c->argv = c->strings;
+	c->envp = point_to(c->argv, c->plan, c->plan->argv);
 	if (c->exec) {
 		exec_view_env(c->exec, c->envp);
 		return 0;
 	}
 	point_to(c->envp, c->plan, c->plan->envp);
-	kept_env(c->kept, c->plan, c->envp, (char *)(at + n));
+	kept_env(&c->kept, c->plan, c->envp, (char *)c->strings + size);
 	return 0;
 }
 
@@ -249,8 +281,14 @@ static const struct {
 	{SPAWN_CAPS, step_caps},
 	{SPAWN_CWD, step_cwd_late},
 	{SPAWN_NO_NEW_PRIVS, step_no_new_privs}, /* before the filter: allows to load it */
+	{SPAWN_FORK, step_go},
 	{SPAWN_SECCOMP, step_seccomp},
 };
+
+static int exec_raw(const char *path, char **argv, char **envp)
+{
+	return (int)raw_call(SYS_execve, path, argv, envp);
+}
 
 static struct spawn_failure take_steps(struct child *c)
 {
@@ -259,42 +297,118 @@ static struct spawn_failure take_steps(struct child *c)
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
 		if ((r = steps[i].take(c)) < 0)
 			return (struct spawn_failure){steps[i].step, -r};
-	r = exec_search(c->argv, c->envp);
+	r = exec_search_by(c->argv, c->envp, exec_raw);
 	return (struct spawn_failure){SPAWN_EXEC, -r};
 }
 
-static struct spawn_failure child_run(struct child *c, size_t size)
+/* In PID 1's memory, beside PID 1. */
+static int nest_main(void *arg)
 {
-	c->plan = mmap(NULL, size, PROT_READ, MAP_PRIVATE, PLAN_FD_PLAN, 0);
-	if (c->plan == MAP_FAILED)
-		return (struct spawn_failure){SPAWN_FORK, errno};
-	return take_steps(c);
+	struct child *c = arg;
+	struct spawn_failure failure = take_steps(c);
+
+	/* 8 bytes into an empty pipe neither block nor come in parts. */
+	if (raw_call(SYS_write, c->result, &failure, sizeof(failure)) < 0)
+		_exit(126);
+	_exit(exec_failure_code(-failure.errnum));
 }
 
-int spawn_service(
-	const struct plan *plan, const struct kept *kept, const int stdio[3], struct spawned *ret)
+static size_t whole(size_t n, size_t unit)
 {
-	struct child c = {.kept = kept, .stdio = stdio};
-	struct spawn_failure failure;
+	return (n + unit - 1) / unit * unit;
+}
+
+static size_t plan_pages(const struct plan *plan)
+{
+	return whole(plan->size, PAGE);
+}
+
+/* What a child is told, the pointers to its strings with the text of LISTEN_*, and the stored
+ * descriptors of this moment. */
+static size_t told_size(const struct plan *plan, size_t text, uint32_t stored)
+{
+	size_t strings = strings_size(plan, plan->envp.count + KEPT_VARIABLES);
+
+	return whole(sizeof(struct child) + whole(strings + text, sizeof(uint64_t)) +
+			     stored * sizeof(struct kept_fd),
+		STACK_ALIGN);
+}
+
+int spawn_boot(struct nest *nest, const struct plan *plan)
+{
+	size_t text = KEPT_TEXT_MAX + plan->passed.len;
+	size_t all = plan_pages(plan) + STACK_SIZE + told_size(plan, text, PLAN_STORED_MAX);
+
+	nest->size = whole(all, PAGE);
+	nest->at = mmap(NULL, nest->size, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (nest->at == MAP_FAILED || mmap(nest->at, plan->size, PROT_READ, MAP_PRIVATE | MAP_FIXED,
+					      PLAN_FD_PLAN, 0) == MAP_FAILED)
+		return -errno;
+	return 0;
+}
+
+/* At the nest's end, so that it shares a page with most of what the stack needs. */
+static struct child *nest_tell(struct nest *nest, const struct plan *plan, const struct kept *kept)
+{
+	size_t told = told_size(plan, kept_env_size(kept, plan), kept->stored);
+	struct child *c = (void *)(nest->at + nest->size - told);
+	char *end = nest->at + nest->size;
+
+	*c = (struct child){
+		.plan = (const void *)nest->at,
+		.strings = (void *)(c + 1),
+		.kept = *kept,
+	};
+	c->kept.table = (void *)(end - kept->stored * sizeof(struct kept_fd));
+	if (kept->stored)
+		memcpy(c->kept.table, kept->table, kept->stored * sizeof(struct kept_fd));
+	nest->used = true;
+	nest->go = &c->go;
+	return c;
+}
+
+/* Not a private futex: the two are processes of their own. */
+void spawn_go(struct nest *nest)
+{
+	if (__atomic_exchange_n(nest->go, GO, __ATOMIC_SEQ_CST) == GO_WAITED_FOR)
+		syscall(SYS_futex, nest->go, FUTEX_WAKE, 1);
+}
+
+void spawn_left(struct nest *nest)
+{
+	if (nest->used)
+		madvise(nest->at, nest->size, MADV_DONTNEED);
+	nest->used = false;
+}
+
+int spawn_service(struct nest *nest, const struct plan *plan, const struct kept *kept,
+	const int stdio[3], struct spawned *ret)
+{
+	struct child *c = nest_tell(nest, plan, kept);
 	int pipe[2];
 
 	if (pipe2(pipe, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -errno;
-	ret->pid = sys_fork(&ret->pidfd);
-	if (ret->pid == 0) {
-		c.result = pipe[1];
-		failure = child_run(&c, plan->size);
-		/* 8 bytes into an empty pipe neither block nor come in parts. */
-		if (write(c.result, &failure, sizeof(failure)) < 0)
-			_exit(126);
-		_exit(exec_failure_code(-failure.errnum));
-	}
+	c->result = pipe[1];
+	memcpy(c->stdio, stdio, sizeof(c->stdio));
+	ret->pid = sys_result(clone(
+		nest_main, c, CLONE_VM | CLONE_WITH_PIDFD | SIGCHLD, c, &ret->pidfd, NULL, NULL));
 	close(pipe[1]);
 	ret->result = pipe[0];
 	if (ret->pid > 0)
 		return 0;
 	close(pipe[0]);
+	ret->result = -1;
 	return ret->pid;
+}
+
+static struct spawn_failure exec_strings(struct child *c)
+{
+	size_t size = strings_size(c->plan, exec_view_env_len(c->exec));
+
+	c->strings = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return (struct spawn_failure){SPAWN_EXEC_PLAN, c->strings == MAP_FAILED ? errno : 0};
 }
 
 static struct exec_failure exec_run(struct child *c, size_t size, int exec_plan)
@@ -306,19 +420,22 @@ static struct exec_failure exec_run(struct child *c, size_t size, int exec_plan)
 	if (f.errnum == 0) {
 		c->plan = v.plan;
 		c->exec = &v;
-		f = take_steps(c);
+		f = exec_strings(c);
 	}
+	if (f.errnum == 0)
+		f = take_steps(c);
 	return (struct exec_failure){f.step, f.errnum};
 }
 
 pid_t spawn_exec(const struct plan *plan, const int *fds, struct exec_slot *slot, int *pidfd)
 {
-	struct child c = {.stdio = fds + EXEC_FD_STDIO};
+	struct child c = {0};
 	struct exec_failure failure;
 	pid_t pid = sys_fork(pidfd);
 
 	if (pid)
 		return pid;
+	memcpy(c.stdio, fds + EXEC_FD_STDIO, sizeof(c.stdio));
 	failure = exec_run(&c, plan->size, fds[EXEC_FD_PLAN]);
 	slot->errnum = failure.errnum;
 	slot->step = (uint8_t)failure.step;

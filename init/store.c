@@ -7,10 +7,19 @@
 
 struct store_slot *store_find(struct store *s, uint32_t kind, uint64_t key)
 {
-	for (unsigned i = STORE_MAX; i-- > 0;) /* from the end: see struct keeper */
+	for (unsigned i = STORE_MAX; i-- > store_first(s);)
 		if (s->slots[i].name.kind == kind && s->slots[i].name.key == key)
 			return &s->slots[i];
 	return 0;
+}
+
+static struct store_slot *slot_new(struct store *s)
+{
+	struct store_slot *slot = store_find(s, 0, 0);
+
+	if (!slot && s->taken < STORE_MAX)
+		slot = &s->slots[STORE_MAX - ++s->taken];
+	return slot;
 }
 
 static void slot_free(struct store *s, struct store_slot *slot)
@@ -35,7 +44,7 @@ int store_put(struct store *s, struct held name, int fd, bool told)
 	if (slot)
 		slot_free(s, slot);
 	else
-		slot = store_find(s, 0, 0);
+		slot = slot_new(s);
 	if (!slot) {
 		close(fd);
 		return -ENOSPC;
@@ -63,7 +72,6 @@ bool store_takes(const struct store *s, enum container_socket from)
 
 void store_untell(struct store *s)
 {
-	for (unsigned i = 0; i < STORE_MAX; i++)
-		if (s->slots[i].name.kind) /* free ones lie in pages that are never touched */
-			s->slots[i].told = false;
+	for (unsigned i = store_first(s); i < STORE_MAX; i++)
+		s->slots[i].told = false;
 }

@@ -18,10 +18,19 @@ struct store_slot {
 	bool told; /* the present shim has got it */
 };
 
+/* Taken from the end on, next to what the keeper touches anyway. A slot that was never taken is not
+ * even read: on some kernels that alone makes its page resident. */
 struct store {
 	struct store_slot slots[STORE_MAX];
+	unsigned taken; /* so many, at the end, are or were in use */
 	unsigned conns;
 };
+
+/* The index of the first of those. */
+static inline unsigned store_first(const struct store *s)
+{
+	return STORE_MAX - s->taken;
+}
 
 /* Takes over fd, which replaces what had this name. -ENOSPC: full (fd is closed). */
 int store_put(struct store *s, struct held name, int fd, bool told);

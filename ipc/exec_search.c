@@ -49,29 +49,47 @@ static bool keep_looking(int err)
 	}
 }
 
-int exec_search(char **argv, char **envp)
+/* Apart: who does not search does not touch so much stack. */
+__attribute__((noinline)) static int search(
+	char **argv, char **envp, int (*exec)(const char *path, char **argv, char **envp))
 {
 	char buf[PATH_MAX];
 	const char *dir = search_path(envp);
 	bool denied = false;
+	int r;
 
-	if (argv[0][0] == '\0')
-		return -ENOENT;
-	if (strchr(argv[0], '/')) {
-		execve(argv[0], argv, envp);
-		return -errno;
-	}
 	for (;;) {
 		size_t len = strcspn(dir, ":");
 
 		if (join(buf, dir, len, argv[0])) {
-			execve(buf, argv, envp);
-			if (!keep_looking(errno))
-				return -errno;
-			denied |= errno == EACCES;
+			r = exec(buf, argv, envp);
+			if (!keep_looking(-r))
+				return r;
+			denied |= r == -EACCES;
 		}
 		if (dir[len] == '\0')
 			return denied ? -EACCES : -ENOENT;
 		dir += len + 1;
 	}
+}
+
+int exec_search_by(
+	char **argv, char **envp, int (*exec)(const char *path, char **argv, char **envp))
+{
+	if (argv[0][0] == '\0')
+		return -ENOENT;
+	if (strchr(argv[0], '/'))
+		return exec(argv[0], argv, envp);
+	return search(argv, envp, exec);
+}
+
+static int plain(const char *path, char **argv, char **envp)
+{
+	execve(path, argv, envp);
+	return -errno;
+}
+
+int exec_search(char **argv, char **envp)
+{
+	return exec_search_by(argv, envp, plain);
 }

@@ -23,8 +23,9 @@
 #include "shim/oom.h"
 
 #define PROGRESS_USEC USEC_PER_SEC
-#define SETTLE_USEC   (100 * USEC_PER_MSEC)
-#define HANG_USEC     (5 * USEC_PER_SEC)
+#define SETTLE_USEC   (400 * USEC_PER_MSEC) /* a service that dies at once is started sooner again \
+					     */
+#define HANG_USEC (5 * USEC_PER_SEC)
 
 bool shim_has_init(const struct shim *s)
 {
