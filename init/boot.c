@@ -222,6 +222,8 @@ int boot(struct pid1 *p)
 		return refuse("dumpable", -errno);
 	if ((r = take_plan(p)) < 0 || (r = take_shared(p)) < 0 || (r = drop_caps(&p->plan)) < 0)
 		return r;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p->bell) < 0)
+		return refuse("the supervisor's bell", -errno);
 	if ((r = take_filter(&p->plan)) < 0)
 		return r;
 	if ((r = spawn_boot(&p->nest, &p->plan)) < 0)

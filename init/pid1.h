@@ -36,6 +36,7 @@ struct pid1 {
 	struct shared *shared;
 	uint32_t have;	/* bit n: descriptor n of enum plan_fd was there at boot */
 	int signals;	/* signalfd */
+	int bell[2];	/* the supervisor's end, and ours */
 	bool connected; /* a supervisor's end of the channel exists */
 	bool begun;	/* START was seen */
 	bool quit;	/* nothing was begun and nobody will */

@@ -1,6 +1,7 @@
 #include "init/report.h"
 
 #include <string.h>
+#include <sys/socket.h>
 
 #include "init/pid1.h"
 #include "init/proc.h"
@@ -8,18 +9,31 @@
 #include "ipc/channel.h"
 #include "ipc/verbs.h"
 
-static void tell(struct pid1 *p, uint16_t verb, uint64_t tag, const void *body, size_t len,
+static void leave(struct pid1 *p, uint16_t verb, uint64_t tag, const void *body, size_t len,
 	const int *fds, size_t nfds)
 {
 	if (!p->connected || channel_send(PLAN_FD_CHANNEL, verb, tag, body, len, fds, nfds) < 0)
 		p->shared->dropped++;
 }
 
+void report_ring(struct pid1 *p)
+{
+	send(p->bell[1], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL); /* full: it rings still */
+}
+
+static void tell(struct pid1 *p, uint16_t verb, uint64_t tag, const void *body, size_t len,
+	const int *fds, size_t nfds)
+{
+	leave(p, verb, tag, body, len, fds, nfds);
+	report_ring(p);
+}
+
 void report_hello(struct pid1 *p)
 {
 	const struct init_hello hello = {.version = PLAN_VERSION, .head = p->shared->head};
 
-	tell(p, INIT_HELLO, 0, &hello, sizeof(hello), NULL, 0);
+	leave(p, INIT_HELLO, 0, &hello, sizeof(hello), NULL, 0);
+	tell(p, INIT_BELL, 0, NULL, 0, &p->bell[0], 1);
 }
 
 void report_reply(struct pid1 *p, uint64_t tag, int err, const char *text)
@@ -31,7 +45,7 @@ void report_reply(struct pid1 *p, uint64_t tag, int err, const char *text)
 	tell(p, INIT_REPLY, tag, &reply, sizeof(reply), NULL, 0);
 }
 
-void report_pipes(struct pid1 *p, const struct output_pair *pair)
+void report_pipes(struct pid1 *p, const struct output_pair *pair, bool ring)
 {
 	const struct init_pipes pipes = {
 		.run = pair->last,
@@ -39,7 +53,7 @@ void report_pipes(struct pid1 *p, const struct output_pair *pair)
 		.reused = pair->first != pair->last,
 	};
 
-	tell(p, INIT_PIPES, 0, &pipes, sizeof(pipes), pair->read, STREAMS);
+	(ring ? tell : leave)(p, INIT_PIPES, 0, &pipes, sizeof(pipes), pair->read, STREAMS);
 }
 
 void report_started(struct pid1 *p)
@@ -87,7 +101,7 @@ void report_all(struct pid1 *p)
 {
 	report_hello(p);
 	for (uint32_t i = 0; i < p->output.count; i++)
-		report_pipes(p, &p->output.pairs[i]);
+		report_pipes(p, &p->output.pairs[i], true);
 	if (p->state == RUN_UP)
 		report_started(p);
 	if (p->shared->head > p->shared->acked)

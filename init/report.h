@@ -10,9 +10,12 @@ struct held;
 struct output_pair;
 struct pid1;
 
+/* The supervisor is to fetch what was told. */
+void report_ring(struct pid1 *p);
+
 void report_hello(struct pid1 *p);
 void report_reply(struct pid1 *p, uint64_t tag, int err, const char *text);
-void report_pipes(struct pid1 *p, const struct output_pair *pair);
+void report_pipes(struct pid1 *p, const struct output_pair *pair, bool ring);
 void report_started(struct pid1 *p);
 void report_execed(struct pid1 *p, uint64_t tag, const struct exec_slot *s, int pidfd, bool again);
 void report_handed(struct pid1 *p, const struct held *name, int fd);

@@ -69,7 +69,8 @@ static void start_failed(struct pid1 *p, uint32_t step, int err)
 
 /* A service that comes back has the CPU to itself for this long: what we would do meanwhile, and
  * have the supervisor do, costs it more than half of the time that its exec takes, and it is the
- * one whom somebody waits for. A first run is waited for by whoever had it made. */
+ * one whom somebody waits for. Its pipes are told, but the bell is not rung. A first run is waited
+ * for by whoever had it made. */
 static void stand_aside(struct pid1 *p)
 {
 	uint64_t until = p->run.mono_start + ASIDE;
@@ -105,7 +106,7 @@ void run_start(struct pid1 *p)
 	/* Before the command: should its death and ours come at once, the supervisor still finds
 	 * the pipes in its queue. */
 	if (pair)
-		report_pipes(p, pair);
+		report_pipes(p, pair, p->shared->run <= 1);
 	if (p->plan.flags & PLAN_MERGE)
 		output_unused(&p->output, STREAM_ERR);
 	if (err < 0) {
@@ -148,6 +149,7 @@ void run_settled(struct pid1 *p)
 	output_rest(&p->output);
 	close_old(p);
 	run_result(p);
+	report_ring(p);
 }
 
 /* ---- end ---- */

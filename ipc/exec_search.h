@@ -7,5 +7,5 @@
 int exec_search(char **argv, char **envp);
 
 /* The same with a call that does what execve(2) does, but answers with -errno. */
-int exec_search_by(char **argv, char **envp,
-	int (*exec)(const char *path, char **argv, char **envp));
+int exec_search_by(
+	char **argv, char **envp, int (*exec)(const char *path, char **argv, char **envp));

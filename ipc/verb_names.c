@@ -30,6 +30,7 @@ static const struct {
 	{INIT_WAITING, "init-waiting"},
 	{INIT_EXECED, "init-execed"},
 	{INIT_HANDED, "init-handed"},
+	{INIT_BELL, "init-bell"},
 	{KEEPER_READY, "keeper-ready"},
 	{KEEPER_HOLD, "keeper-hold"},
 	{KEEPER_DROP, "keeper-drop"},

@@ -32,6 +32,7 @@ static const struct verb table[] = {
 	{INIT_WAITING, FROM_INIT, 0, EXACT(struct init_waiting)},
 	{INIT_EXECED, FROM_INIT, 1, EXACT(struct init_execed)},
 	{INIT_HANDED, FROM_INIT, 1, EXACT(struct held)},
+	{INIT_BELL, FROM_INIT, 1, 0, 0},
 
 	{KEEPER_READY, FROM_SHIM, 0, 0, 0},
 	{KEEPER_HOLD, FROM_SHIM, 1, EXACT(struct held)},

@@ -46,6 +46,9 @@ enum verb_id {
 	INIT_WAITING,	  /* struct init_waiting: the old run is not gone yet */
 	INIT_EXECED,	  /* struct init_execed + 1 fd: the process's pidfd */
 	INIT_HANDED,	  /* struct held + 1 fd: a copy; pipes of output come by INIT_SYNC */
+	INIT_BELL, /* none + 1 fd, after each INIT_HELLO: a socket in which there are bytes when
+		      packets are to be fetched; its end is PID 1's. Packets that need not be
+		      fetched at once come without. */
 
 	/* shim -> keeper */
 	KEEPER_READY = 300, /* none: this shim supervises; the predecessor's back-off is forgotten.

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include "ipc/base/log.h"
 #include "ipc/base/mem.h"
 #include "ipc/base/proc.h"
+#include "ipc/let_go.h"
 #include "shim/shim.h"
 
 #define REAP_WAIT_USEC USEC_PER_SEC
@@ -104,6 +106,7 @@ static void on_hello(struct shim *s, struct packet *p)
 }
 
 static void sync_end(struct shim *s);
+static void look(struct shim *s);
 
 static void on_reply(struct shim *s, struct packet *p)
 {
@@ -318,6 +321,32 @@ static void on_execed(struct shim *s, struct packet *p)
 		execs_begun(s, p);
 }
 
+static void on_bell(struct loop_io *io)
+{
+	struct shim *s = io->ctx;
+	char bytes[256];
+	ssize_t n = recv(io->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+	if (n == 0 || (n < 0 && errno != EAGAIN))
+		loop_io_finish(io);
+	look(s);
+}
+
+/* From now on the channel is looked into when it rings. A stranger's descriptor: nothing that could
+ * block, neither now nor when it is closed. */
+static void on_bell_given(struct shim *s, struct packet *p)
+{
+	int fd = packet_take_fd(p, 0), domain;
+	socklen_t len = sizeof(domain);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || domain != AF_UNIX) {
+		let_go(&fd, 1);
+		return;
+	}
+	loop_io_finish(&s->bell);
+	loop_io_start(&s->bell, &s->loop, fd, on_bell, s);
+}
+
 static const struct {
 	uint16_t verb;
 	void (*handle)(struct shim *s, struct packet *p);
@@ -329,6 +358,7 @@ static const struct {
 	{INIT_RECORD, on_record},
 	{INIT_WAITING, on_waiting},
 	{INIT_EXECED, on_execed},
+	{INIT_BELL, on_bell_given},
 };
 
 /* Without init the channel's other end is the service-to-be: it says why its exec failed, or the
@@ -337,6 +367,7 @@ static void channel_closed(struct shim *s)
 {
 	sync_end(s);
 	loop_io_finish(&s->init);
+	loop_io_finish(&s->bell);
 	clients_unanswered(s);
 	steer_unanswered(s);
 	exec_unanswered(s);
@@ -394,15 +425,25 @@ bool link_init_drain(struct shim *s)
 	return s->init.loop && s->init.fd >= 0;
 }
 
+/* Without a bell, or with more than a turn takes, the channel itself wakes. */
+static void look(struct shim *s)
+{
+	bool more = link_init_drain(s);
+
+	if (s->init.loop && s->init.fd >= 0)
+		loop_io_want(&s->init, more || s->bell.fd < 0, false);
+	link_init_catch_up(s);
+}
+
 static void on_channel(struct loop_io *io)
 {
-	link_init_drain(io->ctx);
-	link_init_catch_up(io->ctx);
+	look(io->ctx);
 }
 
 void link_init_attach(struct shim *s, int channel)
 {
 	loop_io_finish(&s->init);
+	loop_io_finish(&s->bell);
 	s->exits_acked = 0; /* another one has not heard of any */
 	loop_io_start(&s->init, &s->loop, channel, on_channel, s);
 }
@@ -491,6 +532,7 @@ void link_init_forget(struct shim *s)
 	for (size_t i = 0; i < array_size(kinds); i++)
 		link_keeper_drop(s, kinds[i], 0);
 	loop_io_finish(&s->init);
+	loop_io_finish(&s->bell);
 	clients_unanswered(s);
 	steer_unanswered(s);
 	exec_unanswered(s);

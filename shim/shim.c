@@ -23,9 +23,8 @@
 #include "shim/oom.h"
 
 #define PROGRESS_USEC USEC_PER_SEC
-#define SETTLE_USEC   (400 * USEC_PER_MSEC) /* a service that dies at once is started sooner again \
-					     */
-#define HANG_USEC (5 * USEC_PER_SEC)
+#define SETTLE_USEC   (400 * USEC_PER_MSEC)
+#define HANG_USEC     (5 * USEC_PER_SEC)
 
 bool shim_has_init(const struct shim *s)
 {
@@ -215,6 +214,7 @@ static void on_fresh_timer(struct loop_timer *t)
 	shim_event(t->ctx, LIFE_ON_TIMER);
 }
 
+/* After a while without anything new: a service that dies at once finds the shim ready. */
 void shim_settle(struct shim *s)
 {
 	loop_timer_set(&s->settle_timer, SETTLE_USEC);
@@ -244,7 +244,7 @@ static void init_fields(struct shim *s)
 {
 	memset(s, 0, sizeof(*s));
 	s->pid = getpid();
-	s->keeper.fd = s->init.fd = s->init_pidfd.fd = -1;
+	s->keeper.fd = s->init.fd = s->bell.fd = s->init_pidfd.fd = -1;
 	s->sync_pidfd = s->shared_fd = s->tty = s->stdin_fd = s->log_dirfd = -1;
 	s->tty_pipe[0] = s->tty_pipe[1] = s->spools[0] = s->spools[1] = -1;
 	listeners_init(s);

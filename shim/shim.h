@@ -64,6 +64,7 @@ struct shim {
 
 	/* the sandbox: what the newest launch made */
 	struct loop_io init; /* channel to PID 1; fd -1: none */
+	struct loop_io bell; /* by which PID 1 says that there is something in it; fd -1: none */
 	struct loop_io init_pidfd;
 	struct loop_timer reap_timer; /* PID 1 is dead, somebody has yet to reap it and tell */
 	uint64_t dead_since;

@@ -52,6 +52,7 @@ RECORD_NAMES = ("seq kind run flags pid code signal errnum step count exec_id bo
 # ipc/verbs.h
 (START, SIGNAL, STOP, RESTART, HOLD, ACK, DRAINED, SYNC, READY, STORE, UNSTORE) = range(100, 111)
 (HELLO, REPLY, PIPES, STARTED, RECORDED, WAITING) = range(200, 206)
+BELL = 208
 TO_ALL = 1
 MSG = struct.Struct("=HHIQ")
 

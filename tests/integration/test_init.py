@@ -97,21 +97,22 @@ def test_killed_service_is_up_again_in_place(torture, gap, count):
         assert head["reaped"] == count and head["dropped"] == 0
         assert len(s.children()) == 1, "zombies or strays"
         before = s.fd_count()
-        assert before <= 16, "descriptors grow"
+        assert before <= 20, "descriptors grow"
         print(f"gap {gap}: median {took[len(took) // 2]:.3f} ms, p99 "
               f"{took[int(len(took) * 0.99)]:.3f} ms, RSS {s.rss_kib()} KiB")
 
 
 @pytest.mark.release
 def test_restart_is_fast_and_small(torture):
-    """Of up to five batches one must meet the bars: others measure what the host takes away."""
+    """Of up to five batches one must meet the bars: others measure what the host takes away. A service without a
+    libc, whose own beginning is none of the restart's time."""
     for _ in range(5):
-        with Sandbox(INIT, plan_bytes([torture, "stamp"])) as s:
+        with Sandbox(INIT, plan_bytes([os.path.join(os.path.dirname(torture), "stamp")])) as s:
             took = restart_loop(s, 200, 0)
             assert s.rss_kib() <= 64
         if took[100] <= 1.0 and took[197] <= 5.0:
             return
-    raise AssertionError(took[-5:])
+    raise AssertionError(f"median {took[100]:.3f} ms, p99 {took[197]:.3f} ms")
 
 
 def test_delays_grow_and_stop_cancels_them(torture):
@@ -311,9 +312,9 @@ def test_an_end_for_its_health_is_a_failure_of_that_run(torture):
             read_until(pipes[-2], b"ready")
             assert end_for_its_health(s, run + 1, 10) == -125  # another run's
             assert end_for_its_health(s, run, 10) == 0
+            pipes += s.expect(PIPES).fds  # told at once, the end of the run before a little later
             r = s.next_record()
             assert (r["run"], r["code"], r["signal"], r["verdict"]) == (run, 0, 0, GO_IN_PLACE)
-            pipes += s.expect(PIPES).fds
         read_until(pipes[-2], b"ready")
         os.kill(s.service(), signal.SIGTERM)
         assert s.next_record()["verdict"] == STAY_DOWN  # by itself it is a success
@@ -328,11 +329,12 @@ def test_a_fresh_start_that_nobody_has_heard_of(torture, heard):
         for run, verdict in ((1, GO_IN_PLACE), (2, GO_FRESH)):
             read_until(pipes[-2], b"ready")
             os.kill(s.service(), signal.SIGKILL)
+            if run == 1:
+                pipes += s.expect(PIPES).fds
             r = s.next_record()
             assert (r["run"], r["verdict"]) == (run, verdict)
             if run == 1:
                 s.ack(1)
-                pipes += s.expect(PIPES).fds
         until(lambda: s.head()["state"] == RUN_DOWN)
         if heard:
             s.ack(2)
@@ -470,12 +472,34 @@ def test_sync_tells_a_new_supervisor_everything(torture):
         line = read_until(out, b"\n")
         assert line
         s.send(SYNC, tag=3)
-        hello, pipes, started, reply = (s.recv() for _ in range(4))
-        assert [p.verb for p in (hello, pipes, started, reply)] == [HELLO, PIPES, STARTED, REPLY]
+        hello, bell, pipes, started, reply = (s.recv() for _ in range(5))
+        assert [p.verb for p in (hello, bell, pipes, started, reply)] == [HELLO, BELL, PIPES, STARTED, REPLY]
         assert os.fstat(pipes.fds[0]).st_ino == os.fstat(out).st_ino
         run, pid, _ = struct.unpack("=IiQ", started.body)
         assert run == 1 and pid == s.head()["pid"] and len(started.fds) == 1
-        close_all(pipes.fds + started.fds + [out, err])
+        assert select.select(bell.fds, [], [], 5)[0], "the bell is silent"
+        close_all(bell.fds + pipes.fds + started.fds + [out, err])
+
+
+def test_the_bell_rings_when_the_next_run_has_had_its_time(torture):
+    """A restart's pipes are there before the command is, and wake nobody; the bell tells of them with the rest."""
+    with Sandbox(INIT, plan_bytes([torture, "stamp"])) as s:
+        s.send(START)
+        bell = socket.socket(fileno=s.expect(BELL).fds[0])
+        pipes = s.expect(PIPES).fds
+        s.started()
+        read_until(pipes[0], b"\n")
+        bell.recv(4096)
+        os.kill(s.service(), signal.SIGKILL)
+        more = s.expect(PIPES).fds
+        read_until(more[0], b"\n")
+        s.expect(STARTED)
+        assert select.select([bell], [], [], 5)[0]
+        assert set(bell.recv(4096, socket.MSG_DONTWAIT)) == {0}
+        os.kill(s.pid, signal.SIGKILL)
+        until(lambda: select.select([bell], [], [], 5)[0] and bell.recv(4096) == b"")
+        bell.close()
+        close_all(pipes + more)
 
 
 def test_a_full_channel_blocks_nobody(torture):
@@ -600,7 +624,7 @@ def test_posture_of_process_1(torture):
         kinds = sorted(v.split(":")[0] for n, v in names.items() if n > 2)
         assert [names[n] for n in (0, 1, 2)] == ["/dev/null"] * 3
         assert kinds == sorted(["socket", "/memfd", "/memfd", "/dev/null", "/proc", "anon_inode",
-                                "anon_inode", "pipe", "pipe"]), names
+                                "anon_inode"] + ["pipe"] * 4 + ["socket"] * 2), names
 
 
 def test_posture_of_process_1_with_listeners(torture):
@@ -616,7 +640,7 @@ def test_posture_of_process_1_with_listeners(torture):
             sockets = [os.readlink(f"/proc/self/fd/{x.fileno()}") for x in (a, b)]
             assert [names[100], names[101]] == sockets
             assert [n for n in names if n > 101] == [] and "/dev/zero" not in names.values()
-            assert len(names) == 3 + 9 + 2, names
+            assert len(names) == 3 + 13 + 2, names
 
 
 PASSED = ("import os,sys; print(os.environ.get('LISTEN_FDS'), os.environ.get('LISTEN_FDNAMES'),"

@@ -13,7 +13,7 @@ static const struct group {
 	const char *prefix;
 } groups[] = {
 	{INIT_START, INIT_SPOOLED, FROM_SHIM, "init-"},
-	{INIT_HELLO, INIT_HANDED, FROM_INIT, "init-"},
+	{INIT_HELLO, INIT_BELL, FROM_INIT, "init-"},
 	{KEEPER_READY, KEEPER_RETIRE, FROM_SHIM, "keeper-"},
 	{KEEPER_HELLO, KEEPER_REAPED, FROM_KEEPER, "keeper-"},
 	{LAUNCH_HOLD, LAUNCH_RESULT, FROM_LAUNCH, "launch-"},
