@@ -45,6 +45,7 @@ static void (*const on_due[DUES])(struct pid1 *p) = {
 	[DUE_OOM] = oom_look,
 	[DUE_TELL] = report_record,
 	[DUE_RESULT] = run_settled,
+	[DUE_NEST] = run_calm,
 };
 
 static void handle_due(struct pid1 *p)

@@ -28,6 +28,7 @@ enum pid1_due {
 	DUE_OOM,    /* look at the OOM counter again */
 	DUE_TELL,   /* ring the doorbell for a record in the ring */
 	DUE_RESULT, /* see whether a run that was started again has become its command */
+	DUE_NEST,   /* give back what the run's child lived in */
 	DUES,
 };
 
@@ -39,6 +40,7 @@ struct pid1 {
 	int bell[2];	/* the supervisor's end, and ours */
 	bool connected; /* a supervisor's end of the channel exists */
 	bool begun;	/* START was seen */
+	bool ran;	/* a run was started by us before */
 	bool quit;	/* nothing was begun and nobody will */
 	enum run_state state;
 	uint64_t due[DUES];

@@ -1,5 +1,6 @@
 #include "init/report.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -8,6 +9,8 @@
 #include "ipc/base/clock.h"
 #include "ipc/channel.h"
 #include "ipc/verbs.h"
+
+#define RING_AGAIN (50 * USEC_PER_MSEC)
 
 static void leave(struct pid1 *p, uint16_t verb, uint64_t tag, const void *body, size_t len,
 	const int *fds, size_t nfds)
@@ -18,7 +21,9 @@ static void leave(struct pid1 *p, uint16_t verb, uint64_t tag, const void *body,
 
 void report_ring(struct pid1 *p)
 {
-	send(p->bell[1], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL); /* full: it rings still */
+	if (p->connected && send(p->bell[1], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+		errno != EAGAIN) /* full: it rings still; else there is no memory for it now */
+		p->due[DUE_TELL] = now_mono() + RING_AGAIN;
 }
 
 static void tell(struct pid1 *p, uint16_t verb, uint64_t tag, const void *body, size_t len,

@@ -15,6 +15,7 @@
 #define RECORD_DEADLINE USEC_PER_SEC
 #define STUCK_AFTER	(30 * USEC_PER_SEC)
 #define FULL_DELAY	USEC_PER_SEC
+#define CALM_AFTER	(300 * USEC_PER_MSEC)
 #define ASIDE		USEC_PER_MSEC
 
 void run_init(struct run *r)
@@ -75,7 +76,7 @@ static void stand_aside(struct pid1 *p)
 {
 	uint64_t until = p->run.mono_start + ASIDE;
 
-	if (p->shared->run > 1)
+	if (p->ran)
 		p->due[DUE_RESULT] = until;
 	if (p->due[DUE_TELL])
 		p->due[DUE_TELL] = until;
@@ -106,7 +107,7 @@ void run_start(struct pid1 *p)
 	/* Before the command: should its death and ours come at once, the supervisor still finds
 	 * the pipes in its queue. */
 	if (pair)
-		report_pipes(p, pair, p->shared->run <= 1);
+		report_pipes(p, pair, !p->ran);
 	if (p->plan.flags & PLAN_MERGE)
 		output_unused(&p->output, STREAM_ERR);
 	if (err < 0) {
@@ -116,6 +117,7 @@ void run_start(struct pid1 *p)
 	spawn_go(&p->nest);
 	p->shared->boot_started = r->record.boot_start = now_boot();
 	stand_aside(p);
+	p->ran = true;
 }
 
 /* False: it is still on its way to exec. */
@@ -141,7 +143,12 @@ static bool result_known(struct pid1 *p)
 void run_result(struct pid1 *p)
 {
 	if (result_known(p) && p->state == RUN_UP)
-		spawn_left(&p->nest);
+		p->due[DUE_NEST] = now_mono() + CALM_AFTER;
+}
+
+void run_calm(struct pid1 *p)
+{
+	spawn_left(&p->nest);
 }
 
 void run_settled(struct pid1 *p)
@@ -222,7 +229,7 @@ void run_ended(struct pid1 *p, const siginfo_t *info, const struct rusage *ru)
 
 	pid1_set_state(p, RUN_CLEANUP);
 	p->clean.tried = false;
-	p->due[DUE_KILL] = p->due[DUE_OOM] = p->due[DUE_RESULT] = 0;
+	p->due[DUE_KILL] = p->due[DUE_OOM] = p->due[DUE_RESULT] = p->due[DUE_NEST] = 0;
 	p->due[DUE_RECORD] = r->mono_end + RECORD_DEADLINE;
 	relay_everybody(p, SIGKILL);
 	close_old(p);
@@ -410,6 +417,7 @@ void run_overdue(struct pid1 *p)
 	record(p);
 	p->due[DUE_TELL] = 0;
 	report_record(p);
+	output_rest(&p->output);
 	relay_everybody(p, SIGKILL); /* a scrubber that hangs, too */
 	report_waiting(p);
 	p->due[DUE_STUCK] = p->run.mono_end + STUCK_AFTER;

@@ -49,6 +49,9 @@ void run_result(struct pid1 *p);
 /* A while after a restart: what had to wait for it. */
 void run_settled(struct pid1 *p);
 
+/* Longer after a start: the next run does not seem to be near. */
+void run_calm(struct pid1 *p);
+
 /* The main process was reaped. */
 void run_ended(struct pid1 *p, const siginfo_t *info, const struct rusage *ru);
 

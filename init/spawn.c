@@ -24,7 +24,6 @@
 
 #define STACK_SIZE  16384 /* a path of PATH_MAX and a few frames */
 #define STACK_ALIGN 16
-#define PAGE	    4096
 
 enum go { GO_NOT_YET, GO_WAITED_FOR, GO };
 
@@ -132,9 +131,12 @@ static int step_ids(struct child *c)
 	int r;
 
 	if ((r = (int)raw_call(SYS_prctl, PR_SET_KEEPCAPS, 1)) < 0 ||
-		(r = (int)raw_call(SYS_setresgid, gid, gid, gid)) < 0)
+		(r = (int)raw_call(SYS_setresgid, gid, gid, gid)) < 0 ||
+		(r = (int)raw_call(SYS_setresuid, uid, uid, uid)) < 0)
 		return r;
-	return (int)raw_call(SYS_setresuid, uid, uid, uid);
+	/* The change has set it to fs.suid_dumpable, for PID 1 too, whose memory this is. Until
+	 * here the capabilities keep others off. */
+	return (int)raw_call(SYS_prctl, PR_SET_DUMPABLE, 0);
 }
 
 /* PID 1 holds the service's bounding set and four capabilities for spawning; those end here. */
@@ -318,9 +320,9 @@ static size_t whole(size_t n, size_t unit)
 	return (n + unit - 1) / unit * unit;
 }
 
-static size_t plan_pages(const struct plan *plan)
+static size_t pages(size_t n)
 {
-	return whole(plan->size, PAGE);
+	return whole(n, (size_t)getpagesize());
 }
 
 /* What a child is told, the pointers to its strings with the text of LISTEN_*, and the stored
@@ -337,9 +339,9 @@ static size_t told_size(const struct plan *plan, size_t text, uint32_t stored)
 int spawn_boot(struct nest *nest, const struct plan *plan)
 {
 	size_t text = KEPT_TEXT_MAX + plan->passed.len;
-	size_t all = plan_pages(plan) + STACK_SIZE + told_size(plan, text, PLAN_STORED_MAX);
+	size_t all = pages(plan->size) + STACK_SIZE + told_size(plan, text, PLAN_STORED_MAX);
 
-	nest->size = whole(all, PAGE);
+	nest->size = pages(all);
 	nest->at = mmap(NULL, nest->size, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (nest->at == MAP_FAILED || mmap(nest->at, plan->size, PROT_READ, MAP_PRIVATE | MAP_FIXED,
@@ -377,6 +379,7 @@ void spawn_go(struct nest *nest)
 
 void spawn_left(struct nest *nest)
 {
+	prctl(PR_SET_DUMPABLE, 0); /* the child may have died between its two calls */
 	if (nest->used)
 		madvise(nest->at, nest->size, MADV_DONTNEED);
 	nest->used = false;
@@ -398,8 +401,9 @@ int spawn_service(struct nest *nest, const struct plan *plan, const struct kept 
 	ret->result = pipe[0];
 	if (ret->pid > 0)
 		return 0;
+	/* the number of a pidfd may have been written before the kernel refused */
 	close(pipe[0]);
-	ret->result = -1;
+	ret->result = ret->pidfd = -1;
 	return ret->pid;
 }
 

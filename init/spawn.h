@@ -46,8 +46,8 @@ int spawn_service(struct nest *nest, const struct plan *plan, const struct kept 
 
 void spawn_go(struct nest *nest);
 
-/* Gives its pages back, once the child has become the command or was reaped. Who starts the
- * next one at once need not. */
+/* Gives its pages back, once the child has become the command or was reaped. Who starts the next
+ * one soon need not. */
 void spawn_left(struct nest *nest);
 
 /* A command beside the service, with descriptors as enum exec_fd of ipc/exec_plan.h has them, and

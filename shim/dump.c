@@ -15,6 +15,7 @@
 #include "ipc/base/fd.h"
 #include "ipc/base/file.h"
 #include "ipc/base/mem.h"
+#include "ipc/base/slice.h"
 #include "ipc/fds.h"
 #include "shim/shim.h"
 
@@ -123,6 +124,7 @@ static int start_hook(const struct shim *s, const char *hook, const char *file, 
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		signal(SIGPIPE, SIG_DFL);
+		slice_come_forward();
 		if (fork() == 0) {
 			setsid();
 			execve(hook, argv, environ);

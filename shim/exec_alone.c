@@ -22,6 +22,7 @@
 #include "ipc/base/log.h"
 #include "ipc/base/mem.h"
 #include "ipc/base/proc.h"
+#include "ipc/base/slice.h"
 #include "ipc/beside.h"
 #include "ipc/exec_plan.h"
 #include "ipc/fds.h"
@@ -309,6 +310,7 @@ static __attribute__((noreturn)) void become_launch(
 	syscall(SYS_close_range, (unsigned)BESIDE_FD_LIMIT, ~0u, 1u << 2 /* CLOEXEC */);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	slice_come_forward();
 	syscall(SYS_execveat, exe, "", argv, environ, AT_EMPTY_PATH);
 	_exit(125);
 }

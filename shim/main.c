@@ -1,7 +1,6 @@
 /* holdfast-shim: exec'd by the keeper alone (descriptors: ipc/fds.h). */
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -10,6 +9,7 @@
 #include "ipc/base/fault.h"
 #include "ipc/base/fd.h"
 #include "ipc/base/log.h"
+#include "ipc/base/slice.h"
 #include "ipc/fds.h"
 #include "shim/shim.h"
 
@@ -35,15 +35,6 @@ static void block_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-/* Waking up, the shim and its pump preempt nobody (sched(7)): a container's next run does not wait
- * for those who write down the last one's end. Nobody to tell where that is refused. */
-static void stand_back(void)
-{
-	const struct sched_param none = {0};
-
-	sched_setscheduler(0, SCHED_BATCH, &none);
-}
-
 int main(int argc, char **argv)
 {
 	if (argc != 2 || fcntl(SHIM_FD_STATE, F_GETFD) < 0) {
@@ -54,7 +45,8 @@ int main(int argc, char **argv)
 	fd_cloexec_all(SHIM_FD_KEEPER);
 	prctl(PR_SET_NAME, "holdfast-shim"); /* exec by descriptor leaves a number there */
 	block_signals();
-	stand_back();
+	slice_stand_back(); /* a next run does not wait for those who write down the last one's end
+			     */
 	log_init("holdfast-shim", argv[1]);
 	if (retire_finish(argv[1]))
 		return 0;

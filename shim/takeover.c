@@ -17,6 +17,7 @@
 #include "ipc/base/fd.h"
 #include "ipc/base/log.h"
 #include "ipc/base/mem.h"
+#include "ipc/base/slice.h"
 #include "ipc/fds.h"
 #include "shim/shim.h"
 
@@ -44,6 +45,7 @@ static void exec_keeper(struct shim *s, int ready, int inherit)
 		if (dup2(high[i], FIRST_FD + (int)i) < 0)
 			_exit(125);
 	signal(SIGPIPE, SIG_DFL);
+	slice_come_forward();
 	execveat(exe, "", argv, environ, AT_EMPTY_PATH);
 	_exit(125);
 }

@@ -6,3 +6,10 @@
 #include <stdint.h>
 
 void slice_ask(uint64_t usec); /* 100 us to 100 ms */
+
+/* Waking up, this thread and those that it makes preempt nobody (SCHED_BATCH, sched(7)). Where that
+ * is refused nothing is changed. */
+void slice_stand_back(void);
+
+/* In a child, for what it is to become: the policy from before. */
+void slice_come_forward(void);

@@ -36,6 +36,10 @@ class Record:
         _, _, _, code, signal, *_ = EXIT.unpack_from(self.body)
         return -signal if signal else code
 
+    def errnum(self):
+        """Why a run could not be begun."""
+        return EXIT.unpack_from(self.body)[5]
+
     def count(self):
         return EXIT.unpack_from(self.body)[9]
 

@@ -346,8 +346,11 @@ MUCH = 20 * MIB
 
 def test_who_is_behind_at_the_end_has_it_all(hf):
     """The rest of what it follows, and the response that ends it."""
-    c = hf.start("--", "/bin/sh", "-c", f"head -c {MUCH} /dev/zero", service=False)
+    c = hf.start("--", "/bin/sh", "-c",
+                 f"trap go=1 USR1; echo ready; until [ $go ]; do sleep 0.02; done; head -c {MUCH} /dev/zero")
+    c.wait_line("ready")
     with Api(c, timeout=30) as api, Api(c, timeout=30) as events:
+        kill(c.service, signal.SIGUSR1)
         stream = api.begin("Logs", v1.LogsRequest(follow=True), REMOTE_CLOSED)
         wait = api.begin("Wait", v1.WaitRequest())
         watched = events.watch()
@@ -357,7 +360,7 @@ def test_who_is_behind_at_the_end_has_it_all(hf):
         while kind == DATA:
             _, kind, flags, payload = api.frame_of(stream)
             got += len(v1.LogsResponse.FromString(payload).data) if kind == DATA else 0
-        assert (got, kind) == (MUCH, RESPONSE)
+        assert (got, kind) == (len("ready\n") + MUCH, RESPONSE)
         assert api.response(wait).status.code == 0
         assert v1.EVENT_DOWN in [e.type for e in watched]
     eventually(lambda: not c.shim, 5, "its supervisors' end")

@@ -1,6 +1,7 @@
 """The container's group: limits as its files say and as they bite, kill and freeze. What exists in
 cgroup v2 alone is skipped where the host has that controller on v1, by the name of the controller."""
 
+import errno
 import json
 import os
 import signal
@@ -157,6 +158,35 @@ def test_pids_max(hf):
     line = c.wait_line(r"^forked \d+ errno 11$")[0]
     assert int(line.split()[1]) == 18  # init and the service itself are counted, too
     assert counters(Group(c).path("pids", "pids.events", "pids.events"))["max"] >= 1
+
+
+@pytest.mark.quick
+def test_refused_forks_leave_nothing_behind(hf):
+    """Runs that can't be begun because the group is full: when there is room the next one is as any other, and PID 1
+    has the descriptors that it had, no more, no less, and sleeps."""
+    c = hf.start("--pids-limit", "20", "--restart", "always", "--restart-delay", "0", "--restart-mode", "in-place",
+                 "--", hf.torture, "stamp")
+    c.wait_line("")
+    limit = Group(c).path("pids", "pids.max", "pids.max")
+    rig.falls_asleep(c.init)
+    before = rig.fd_count(c.init)
+
+    def refused():
+        """Exits without a start, for lack of a process."""
+        return [r for r in journal.read(c.state_dir) if r.kind == journal.EXITED and r.errnum() == errno.EAGAIN]
+    for _ in range(3):
+        lines = len(c.lines())
+        with open(limit, "w", encoding="utf-8") as f:
+            f.write("1")
+        kill(c.service, signal.SIGKILL)
+        seen = len(refused())
+        eventually(lambda: len(refused()) >= seen + 3, 10, "refused forks")
+        with open(limit, "w", encoding="utf-8") as f:
+            f.write("20")
+        eventually(lambda: len(c.lines()) == lines + 1, 10, "the line of a run")
+        rig.falls_asleep(c.init)
+        assert rig.fd_count(c.init) == before
+        assert {os.readlink(f"/proc/{c.service}/fd/{n}").split(":")[0] for n in (1, 2)} == {"pipe"}
 
 
 @pytest.mark.quick

@@ -56,6 +56,7 @@ def test_it_is_the_container(hf, options):
                   "Uid", "Gid", "SigBlk", "SigIgn"):
         assert status_field(pid, field) == status_field(service, field), field
     assert groups(pid) == groups(service)
+    assert os.sched_getscheduler(pid) == os.sched_getscheduler(service) == os.SCHED_OTHER
     for name in ("limits", "cgroup", "oom_score_adj"):
         with open(f"/proc/{pid}/{name}") as mine, open(f"/proc/{service}/{name}") as its:
             assert mine.read() == its.read(), name

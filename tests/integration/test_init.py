@@ -109,7 +109,7 @@ def test_restart_is_fast_and_small(torture):
     for _ in range(5):
         with Sandbox(INIT, plan_bytes([os.path.join(os.path.dirname(torture), "stamp")])) as s:
             took = restart_loop(s, 200, 0)
-            assert s.rss_kib() <= 64
+            until(lambda: s.rss_kib() <= 64)  # the place of the next run's child goes when none comes soon
         if took[100] <= 1.0 and took[197] <= 5.0:
             return
     raise AssertionError(f"median {took[100]:.3f} ms, p99 {took[197]:.3f} ms")

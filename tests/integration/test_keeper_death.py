@@ -96,6 +96,9 @@ def test_init_dies_without_its_parent(hf):
     successors(c, keeper, shim)
     kill(init, signal.SIGKILL)
     eventually(lambda: c.init not in (None, init) and c.service, 15, "a fresh PID 1")
+    # the shim and its pump stand back; what the keeper made by it makes does not
+    assert {os.sched_getscheduler(int(t)) for t in os.listdir(f"/proc/{c.shim}/task")} == {os.SCHED_BATCH}
+    assert {os.sched_getscheduler(p) for p in (c.keeper, c.init, c.service)} == {os.SCHED_OTHER}
 
 
 # ---- without init: the service is a stranger's child then. Here the stranger is the test itself.
