@@ -174,7 +174,7 @@ class Sandbox:
         """fds: {number: descriptor} beside the four that every container has."""
         self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.shared = shared if shared is not None else self.new_shared()
-        self.seen = []
+        self.seen, self.told, self.told_before, self.untold = [], 0, 0, []
         table = {FD_CHANNEL: theirs.fileno(), FD_PLAN: memfd("plan", plan),
                  FD_SHARED: self.shared, FD_NULL: os.open("/dev/null", os.O_RDWR)}
         table.update(fds or {})
@@ -281,6 +281,8 @@ class Sandbox:
         assert nfds == len(fds) and size == len(data) - MSG.size
         packet = Packet(verb, tag, data[MSG.size:], list(fds))
         self.seen.append(packet.verb)
+        if verb in (HELLO, RECORDED):  # the last field of both: the newest record there is
+            self.told_before, self.told = self.told, struct.unpack("=Q", packet.body[-8:])[0]
         return packet
 
     def expect(self, verb, seconds=5.0, drop=True):
@@ -342,8 +344,11 @@ class Sandbox:
         return until(whole, what=f"record {seq} that is not torn")
 
     def next_record(self, seconds=5.0):
-        seq = struct.unpack("=Q", self.expect(RECORDED, seconds).body)[0]
-        return self.record(seq)
+        """In their order: one doorbell may be for several, when a run was over before the last one's end was told."""
+        if not self.untold:
+            self.expect(RECORDED, seconds)
+            self.untold = list(range(min(self.told_before + 1, self.told), self.told + 1))
+        return self.record(self.untold.pop(0))
 
     # ---- what the host sees ----
 

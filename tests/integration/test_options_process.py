@@ -4,6 +4,7 @@ what bad values say."""
 import json
 import os
 import resource
+import signal
 import subprocess
 
 import pytest
@@ -395,3 +396,26 @@ def test_bad_values(hf, options, shown, cure):
 def test_bad_profiles(hf, text, word):
     path = file_of(hf, "bad.json", text)
     refused(hf, "--security-opt", f"seccomp={path}", words=[word])
+
+
+def test_process_1_stays_undumpable(hf):
+    """Also where a program with others' ids may dump core: a run's child changes its ids with PID 1's memory. The owner
+    of files in /proc tells."""
+    needs_idmapped_root()
+    knob = "/proc/sys/fs/suid_dumpable"
+    before = read(knob)
+    try:
+        with open(knob, "w", encoding="ascii") as f:
+            f.write("1")
+        c = hf.start("--userns", "auto", "-u", "1000:1000", "--restart", "always", "--restart-delay", "0",
+                     "--restart-mode", "in-place", "--", hf.torture, "stamp")
+        c.wait_line("")
+        assert os.stat(f"/proc/{c.init}").st_uid != 0 and os.stat(f"/proc/{c.service}/environ").st_uid != 0
+        for run in (1, 2):
+            assert os.stat(f"/proc/{c.init}/environ").st_uid == 0, run
+            kill(c.service, signal.SIGKILL)
+            eventually(lambda: len(c.lines()) == run + 1, 10, "the next run")
+        assert os.stat(f"/proc/{c.init}/environ").st_uid == 0
+    finally:
+        with open(knob, "w", encoding="ascii") as f:
+            f.write(before)

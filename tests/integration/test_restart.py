@@ -10,7 +10,6 @@ import time
 import pytest
 
 import journal
-import rig
 from rig import alive, descriptors, eventually, falls_asleep, fd_count, kill, now_usec, rss_kib, scaled
 from test_adopt import bereave
 
@@ -250,24 +249,3 @@ def test_a_wait_without_its_init_is_not_the_end(hf, who):
     kill(c.service, signal.SIGKILL)
     eventually(lambda: exited() == [1, 2, 3])
     c.rm("-f")
-
-
-def test_process_1_stays_undumpable(hf):
-    """Also where a program with others' ids may dump core: a run's child changes its ids with PID 1's memory. The owner
-    of files in /proc tells."""
-    knob = "/proc/sys/fs/suid_dumpable"
-    before = rig.read(knob)
-    try:
-        with open(knob, "w", encoding="ascii") as f:
-            f.write("1")
-        c = hf.start("--userns", "auto", "-u", "1000:1000", *IN_PLACE, "--", hf.torture, "stamp")
-        c.wait_line("")
-        assert os.stat(f"/proc/{c.init}").st_uid != 0 and os.stat(f"/proc/{c.service}/environ").st_uid != 0
-        for run in (1, 2):
-            assert os.stat(f"/proc/{c.init}/environ").st_uid == 0, run
-            kill(c.service, signal.SIGKILL)
-            eventually(lambda: len(c.lines()) == run + 1, 10, "the next run")
-        assert os.stat(f"/proc/{c.init}/environ").st_uid == 0
-    finally:
-        with open(knob, "w", encoding="ascii") as f:
-            f.write(before)
