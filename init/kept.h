@@ -30,10 +30,9 @@ int kept_boot(struct kept *k, const struct plan *plan);
 int kept_put(struct kept *k, uint64_t key, int fd, const char *name);
 void kept_drop(struct kept *k, uint64_t key);
 
-/* NULL: nothing is given. */
 static inline uint32_t kept_count(const struct kept *k)
 {
-	return k ? k->listeners + k->stored : 0;
+	return k->listeners + k->stored;
 }
 
 /* In a run's child ----------------------------------------------------------------------------- */

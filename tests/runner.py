@@ -48,7 +48,7 @@ BARS = "latency or slow or release"  # what runs with nothing beside it
 BESIDE = ("nice", "-n", "5")  # an emulator and a fuzzer never wait for anything but their CPU
 WIDE = 10  # HOLDFAST_SCALE from which on each of them runs the most that it can
 WIDE_SUITES = CGROUP_SUITES + ("test_keeper_death", "test_verbs")
-INTEGRATION_TIMEOUT = 1200  # seconds per build at scale 1; a hang is a failure, not a wait
+INTEGRATION_TIMEOUT = 900  # seconds per build at scale 1; a hang is a failure, not a wait
 
 
 class Results:
